@@ -1,0 +1,1 @@
+"""Live, typed, versioned variables for DSPy programs."""
