@@ -1,0 +1,77 @@
+//! What a server accepts, keeps and how it paces itself.
+
+use std::time::Duration;
+
+const MIB: u64 = 1024 * 1024;
+
+/// What the server accepts. Beyond a limit a request is refused with `LIMIT_EXCEEDED` and the field's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one encoded value.
+    pub value_bytes: u64,
+    /// Bytes of all current values of one session.
+    pub session_value_bytes: u64,
+    /// Variables of one session.
+    pub variables_per_session: u64,
+    /// Live sessions.
+    pub sessions: u64,
+    /// Operations of one batch.
+    pub batch_operations: u64,
+    /// Encoded bytes of one batch of more than one operation.
+    pub batch_bytes: u64,
+    /// Bytes of one message, either way.
+    pub message_bytes: u64,
+    /// Concurrent streams of one connection.
+    pub streams_per_connection: u64,
+    /// Open watches of one session.
+    pub watchers_per_session: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            value_bytes: 16 * MIB,
+            session_value_bytes: 64 * MIB,
+            variables_per_session: 1_000,
+            sessions: 10_000,
+            batch_operations: 256,
+            batch_bytes: 4 * MIB,
+            message_bytes: 32 * MIB,
+            streams_per_connection: 256,
+            watchers_per_session: 1_000,
+        }
+    }
+}
+
+/// How much of the past a session keeps. Trimming never changes what a variable is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// Events a watch can resume from.
+    pub log_events: usize,
+    /// Bytes of those events; the newest event is always kept.
+    pub log_bytes: u64,
+    /// Versions kept of each variable.
+    pub history_versions: usize,
+    /// Bytes of those versions; the newest is always kept.
+    pub history_bytes: u64,
+    /// Deleted names remembered, for Sync and for their histories.
+    pub deleted_names: usize,
+    /// Writes whose idempotency keys are remembered.
+    pub idempotency_writes: usize,
+    /// How long they are remembered.
+    pub idempotency_age: Duration,
+}
+
+impl Default for Windows {
+    fn default() -> Self {
+        Self {
+            log_events: 10_000,
+            log_bytes: 8 * MIB,
+            history_versions: 100,
+            history_bytes: MIB,
+            deleted_names: 10_000,
+            idempotency_writes: 10_000,
+            idempotency_age: Duration::from_secs(600),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Why a request is refused: one enum for the whole server, and its one translation into a gRPC status.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::{proto::ErrorReason, session::Position};
+
+/// The `domain` of every `google.rpc.ErrorInfo` this server sends.
+pub const DOMAIN: &str = "snakepit_bridge.v1";
+
+/// Why a request is refused. The variants are the reasons of `error.proto`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No session has that id.
+    #[error("session {session:?} does not exist; create it first")]
+    SessionNotFound {
+        /// The id asked for.
+        session: Arc<str>,
+    },
+    /// The session outlived its ttl, or another life of it was meant.
+    #[error("session {session:?} has expired or was started anew; connect again to use it")]
+    SessionExpired {
+        /// The id asked for.
+        session: Arc<str>,
+    },
+    /// No such variable.
+    #[error("session {session:?} has no variable {variable:?}{}; register it first", suggestion(.closest))]
+    VariableNotFound {
+        /// The session.
+        session: Arc<str>,
+        /// The name asked for.
+        variable: Arc<str>,
+        /// Existing names, nearest first.
+        closest: Vec<String>,
+    },
+    /// The name is taken by another spec.
+    #[error("variable {variable:?} exists in session {session:?} with another spec; register it with replace to change it")]
+    VariableExists {
+        /// The session.
+        session: Arc<str>,
+        /// The name.
+        variable: Arc<str>,
+    },
+    /// The value is of another type than the variable.
+    #[error("variable {variable:?} takes {expected}, got {got}")]
+    TypeMismatch {
+        /// The variable.
+        variable: Arc<str>,
+        /// What it takes.
+        expected: String,
+        /// What was given.
+        got: String,
+    },
+    /// The value breaks a constraint.
+    #[error("variable {variable:?} refuses {value}: it has to satisfy {constraint}")]
+    ConstraintViolated {
+        /// The variable.
+        variable: Arc<str>,
+        /// The constraint, e.g. `max=2`.
+        constraint: String,
+        /// The value, shortened, or withheld for a secret.
+        value: String,
+    },
+    /// The request itself is malformed.
+    #[error("{field}: {problem}")]
+    InvalidRequest {
+        /// The field at fault.
+        field: String,
+        /// What is wrong with it and what is expected.
+        problem: String,
+    },
+    /// The variable is not at the version the write expected.
+    #[error("variable {variable:?} is at version {actual}, not {expected}; read it again and retry")]
+    VersionConflict {
+        /// The variable.
+        variable: Arc<str>,
+        /// The version the write expected; 0: none.
+        expected: u64,
+        /// The version it has; 0: it does not exist.
+        actual: u64,
+    },
+    /// The changes asked for are no longer kept.
+    #[error("changes up to revision {oldest} are no longer kept; start the watch anew from a snapshot", oldest = .oldest.saturating_sub(1))]
+    Compacted {
+        /// The oldest revision still kept.
+        oldest: u64,
+    },
+    /// The variable is read-only.
+    #[error("variable {variable:?} is read-only; an admin changes it by registering it with replace")]
+    VariableReadOnly {
+        /// The variable.
+        variable: Arc<str>,
+    },
+    /// The server takes no writes; this one was certainly not applied.
+    #[error("the server takes no writes ({cause}); this one was not applied")]
+    ServerReadOnly {
+        /// Why.
+        cause: Arc<str>,
+    },
+    /// Nobody can know whether the write became durable.
+    #[error("the outcome of this write is unknown ({cause}); read the variable before writing again")]
+    OutcomeUnknown {
+        /// Why.
+        cause: Arc<str>,
+    },
+    /// The caller may not do this.
+    #[error("this needs the role {role}")]
+    PermissionDenied {
+        /// The role wanted.
+        role: &'static str,
+    },
+    /// Client and server do not speak the same protocol version.
+    #[error("this server speaks api version {server}, the client {client}; upgrade the older one")]
+    VersionUnsupported {
+        /// The server's api version.
+        server: u32,
+        /// The client's.
+        client: String,
+    },
+    /// A limit of the server.
+    #[error("{limit} is limited to {max}")]
+    LimitExceeded {
+        /// The limit's name in `Limits`.
+        limit: &'static str,
+        /// Its value.
+        max: u64,
+    },
+    /// The server is stopping; a watch can be resumed elsewhere or later. Has no reason of its own on the wire.
+    #[error("the server is stopping; reconnect and resume")]
+    Stopping,
+}
+
+fn suggestion(closest: &[String]) -> String {
+    if closest.is_empty() { String::new() } else { format!("; did you mean {}?", closest.join(" or ")) }
+}
+
+impl Error {
+    /// A malformed field.
+    pub fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::InvalidRequest { field: field.into(), problem: problem.into() }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::SessionNotFound { .. } | Self::SessionExpired { .. } | Self::VariableNotFound { .. } => Code::NotFound,
+            Self::VariableExists { .. } => Code::AlreadyExists,
+            Self::TypeMismatch { .. } | Self::ConstraintViolated { .. } | Self::InvalidRequest { .. } => Code::InvalidArgument,
+            Self::VersionConflict { .. } => Code::Aborted,
+            Self::Compacted { .. } => Code::OutOfRange,
+            Self::VariableReadOnly { .. } | Self::VersionUnsupported { .. } => Code::FailedPrecondition,
+            Self::ServerReadOnly { .. } | Self::Stopping => Code::Unavailable,
+            Self::OutcomeUnknown { .. } => Code::Unknown,
+            Self::PermissionDenied { .. } => Code::PermissionDenied,
+            Self::LimitExceeded { .. } => Code::ResourceExhausted,
+        }
+    }
+
+    fn reason(&self) -> Option<ErrorReason> {
+        Some(match self {
+            Self::SessionNotFound { .. } => ErrorReason::SessionNotFound,
+            Self::SessionExpired { .. } => ErrorReason::SessionExpired,
+            Self::VariableNotFound { .. } => ErrorReason::VariableNotFound,
+            Self::VariableExists { .. } => ErrorReason::VariableExists,
+            Self::TypeMismatch { .. } => ErrorReason::TypeMismatch,
+            Self::ConstraintViolated { .. } => ErrorReason::ConstraintViolated,
+            Self::InvalidRequest { .. } => ErrorReason::InvalidRequest,
+            Self::VersionConflict { .. } => ErrorReason::VersionConflict,
+            Self::Compacted { .. } => ErrorReason::Compacted,
+            Self::VariableReadOnly { .. } => ErrorReason::VariableReadOnly,
+            Self::ServerReadOnly { .. } => ErrorReason::ServerReadOnly,
+            Self::OutcomeUnknown { .. } => ErrorReason::OutcomeUnknown,
+            Self::PermissionDenied { .. } => ErrorReason::PermissionDenied,
+            Self::VersionUnsupported { .. } => ErrorReason::VersionUnsupported,
+            Self::LimitExceeded { .. } => ErrorReason::LimitExceeded,
+            Self::Stopping => return None,
+        })
+    }
+
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::SessionNotFound { session } | Self::SessionExpired { session } => vec![("session", session.to_string())],
+            Self::VariableNotFound { session, variable, closest } => vec![
+                ("session", session.to_string()),
+                ("variable", variable.to_string()),
+                ("closest", closest.join(",")),
+            ],
+            Self::VariableExists { session, variable } => {
+                vec![("session", session.to_string()), ("variable", variable.to_string())]
+            }
+            Self::TypeMismatch { variable, expected, got } => {
+                vec![("variable", variable.to_string()), ("expected", expected.clone()), ("got", got.clone())]
+            }
+            Self::ConstraintViolated { variable, constraint, value } => {
+                vec![("variable", variable.to_string()), ("constraint", constraint.clone()), ("value", value.clone())]
+            }
+            Self::InvalidRequest { field, .. } => vec![("field", field.clone())],
+            Self::VersionConflict { variable, expected, actual } => vec![
+                ("variable", variable.to_string()),
+                ("expected", expected.to_string()),
+                ("actual", actual.to_string()),
+            ],
+            Self::Compacted { oldest } => vec![("oldest", oldest.to_string())],
+            Self::VariableReadOnly { variable } => vec![("variable", variable.to_string())],
+            Self::ServerReadOnly { cause } | Self::OutcomeUnknown { cause } => vec![("cause", cause.to_string())],
+            Self::PermissionDenied { role } => vec![("role", (*role).to_owned())],
+            Self::VersionUnsupported { server, client } => {
+                vec![("server", server.to_string()), ("client", client.clone())]
+            }
+            Self::LimitExceeded { limit, max } => vec![("limit", (*limit).to_owned()), ("max", max.to_string())],
+            Self::Stopping => Vec::new(),
+        }
+    }
+}
+
+/// An [`Error`] with the facts that every answer about a session carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is wrong.
+    pub error: Error,
+    /// The committed position the refusal was computed from.
+    pub position: Option<Position>,
+    /// The index of the operation at fault in its batch.
+    pub operation: Option<usize>,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self { error, position: None, operation: None }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { error, position, operation } = refusal;
+        let Some(reason) = error.reason() else { return Self::new(error.code(), error.to_string()) };
+        let mut metadata: HashMap<String, String> =
+            error.facts().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        if let Some(position) = position {
+            metadata.insert("revision".into(), position.revision.to_string());
+            metadata.insert("incarnation".into(), position.incarnation.to_string());
+        }
+        let mut message = error.to_string();
+        if let Some(operation) = operation {
+            metadata.insert("operation".into(), operation.to_string());
+            message = format!("operation {operation}: {message}");
+        }
+        let name = reason.as_str_name().trim_start_matches("ERROR_REASON_");
+        Self::with_error_details(error.code(), message, ErrorDetails::with_error_info(name, DOMAIN, metadata))
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        Refusal::from(error).into()
+    }
+}
