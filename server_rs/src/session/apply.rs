@@ -1,0 +1,146 @@
+//! Makes the next state of an event.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{deletions::Deletions, log::Log, remembered::Remembered};
+use crate::{
+    config::Windows,
+    session::{Body, Change, ChangeKind, End, Ended, Event, RecordKind, SessionId, Slot, State, VersionRecord},
+    value::Value,
+    variable::{Spec, Variable},
+};
+
+/// What the id stands for after the event. Never refuses: an event that `decide` did not make of this slot is ignored
+/// where it makes no sense. The old slot stays valid, and shares with the new one what did not change.
+pub fn apply(id: &SessionId, slot: &Slot, event: &Arc<Event>, windows: &Windows) -> Slot {
+    let how = match (&event.body, slot) {
+        (Body::Created { ttl, metadata }, _) => {
+            return Slot::Live(Arc::new(State::created(id, *ttl, metadata, event, windows)));
+        }
+        (Body::Written(changes), Slot::Live(state)) => {
+            return Slot::Live(Arc::new(state.written(changes, event, windows)));
+        }
+        (Body::Written(_), Slot::Vacant | Slot::Ended(_)) => return slot.clone(),
+        (Body::Deleted, _) => End::Deleted,
+        (Body::Expired, _) => End::Expired,
+    };
+    Slot::Ended(Ended { position: event.position, at: event.time, how })
+}
+
+impl State {
+    fn created(
+        id: &SessionId,
+        ttl: Option<Duration>,
+        metadata: &Arc<BTreeMap<String, String>>,
+        event: &Arc<Event>,
+        windows: &Windows,
+    ) -> Self {
+        let mut log = Log::default();
+        log.push(event, windows);
+        Self {
+            id: id.clone(),
+            incarnation: event.position.incarnation,
+            revision: event.position.revision,
+            created_at: event.time,
+            ttl,
+            metadata: Arc::clone(metadata),
+            last_event: event.time,
+            variables: imbl::OrdMap::new(),
+            by_revision: imbl::OrdMap::new(),
+            value_bytes: 0,
+            histories: imbl::OrdMap::new(),
+            deletions: Deletions::default(),
+            log,
+            remembered: Remembered::default(),
+        }
+    }
+
+    fn written(&self, changes: &[Change], event: &Arc<Event>, windows: &Windows) -> Self {
+        let mut next = self.clone();
+        next.revision = event.position.revision;
+        next.last_event = event.time;
+        next.log.push(event, windows);
+        next.remembered.push(event, windows);
+        for change in changes {
+            match &change.kind {
+                ChangeKind::Registered { spec, value } => {
+                    next.put(change, spec, value, RecordKind::Registered, event, windows);
+                }
+                ChangeKind::Set { value } => {
+                    if let Some(spec) = next.variable(&change.name).map(|variable| Arc::clone(&variable.spec)) {
+                        next.put(change, &spec, value, RecordKind::Set, event, windows);
+                    }
+                }
+                ChangeKind::Deleted => next.delete(change, event, windows),
+            }
+        }
+        next
+    }
+
+    fn put(
+        &mut self,
+        change: &Change,
+        spec: &Arc<Spec>,
+        value: &Value,
+        kind: RecordKind,
+        event: &Event,
+        windows: &Windows,
+    ) {
+        self.remove(change);
+        self.deletions.remove(&change.name);
+        let variable = Arc::new(Variable {
+            name: change.name.clone(),
+            spec: Arc::clone(spec),
+            value: value.clone(),
+            version: change.version,
+            revision: event.position.revision,
+            updated_at: event.time,
+            updated_by: event.author.clone(),
+            reason: Arc::clone(&event.reason),
+        });
+        self.value_bytes += value.encoded_len();
+        self.by_revision.insert((variable.revision, variable.name.clone()), Arc::clone(&variable));
+        self.variables.insert(variable.name.clone(), variable);
+        self.record(change, kind, Some(value), spec.secret, event, windows);
+    }
+
+    fn delete(&mut self, change: &Change, event: &Event, windows: &Windows) {
+        let secret = self.variable(&change.name).is_some_and(|variable| variable.spec.secret);
+        self.remove(change);
+        self.record(change, RecordKind::Deleted, None, secret, event, windows);
+        let revision = event.position.revision;
+        for fallen in self.deletions.insert(&change.name, change.version, revision, windows.deleted_names) {
+            self.histories.remove(&fallen);
+        }
+    }
+
+    /// Takes the variable out, if it is there.
+    fn remove(&mut self, change: &Change) {
+        if let Some(before) = self.variables.remove(&change.name) {
+            self.value_bytes -= before.value.encoded_len();
+            self.by_revision.remove(&(before.revision, before.name.clone()));
+        }
+    }
+
+    fn record(
+        &mut self,
+        change: &Change,
+        kind: RecordKind,
+        value: Option<&Value>,
+        secret: bool,
+        event: &Event,
+        windows: &Windows,
+    ) {
+        let record = VersionRecord {
+            version: change.version,
+            revision: event.position.revision,
+            kind,
+            value: value.cloned(),
+            secret,
+            time: event.time,
+            author: event.author.clone(),
+            reason: Arc::clone(&event.reason),
+        };
+        self.histories.entry(change.name.clone()).or_default().push(record, windows);
+    }
+}

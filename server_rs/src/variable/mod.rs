@@ -1,0 +1,47 @@
+//! What a variable is: its name, its spec with constraints, and its value's place in time.
+
+mod accept;
+mod constraints;
+mod name;
+mod numbers;
+mod origin;
+mod pattern;
+mod shapes;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::sync::Arc;
+
+use crate::value::Value;
+
+pub use constraints::Constraints;
+pub use name::Name;
+pub use numbers::{FloatConstraints, IntegerConstraints};
+pub use origin::{Author, Timestamp};
+pub use pattern::Pattern;
+pub use shapes::{BytesConstraints, CollectionConstraints, EmbeddingConstraints, TensorConstraints};
+pub use spec::{MAX_LABELS, Spec, Type};
+pub use text::{ChoiceConstraints, ModuleConstraints, StringConstraints};
+
+/// A variable at one version.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Variable {
+    /// Its name.
+    pub name: Name,
+    /// What it is.
+    pub spec: Arc<Spec>,
+    /// Its value, always one that the spec accepted.
+    pub value: Value,
+    /// Counts the changes of this name, from 1; goes on after a deletion.
+    pub version: u64,
+    /// The session's revision that made this version.
+    pub revision: u64,
+    /// When this version was made.
+    pub updated_at: Timestamp,
+    /// Who made it.
+    pub updated_by: Author,
+    /// Why, as the writer said.
+    pub reason: Arc<str>,
+}

@@ -1,0 +1,68 @@
+//! Names of variables.
+
+use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
+
+use crate::error::Error;
+
+const MAX_LEN: usize = 128;
+
+/// A variable's name: `[A-Za-z_][A-Za-z0-9_.-]{0,127}`. Clones share the text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// Checks the text; `INVALID_REQUEST` with field `name` otherwise.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'.' | b'-');
+        let first = text.bytes().next();
+        if first.is_some_and(|c| c.is_ascii_alphabetic() || c == b'_')
+            && text.len() <= MAX_LEN
+            && text.bytes().all(legal)
+        {
+            return Ok(Self(text.into()));
+        }
+        let shown: String = text.chars().take(MAX_LEN).collect();
+        Err(Error::invalid(
+            "name",
+            format!("{shown:?} is no variable name: it has to match [A-Za-z_][A-Za-z0-9_.-]{{0,127}}"),
+        ))
+    }
+
+    /// What sorts before every name.
+    pub(crate) fn lowest() -> Self {
+        Self(Arc::default())
+    }
+
+    /// The text, to share.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl TryFrom<&str> for Name {
+    type Error = Error;
+
+    fn try_from(text: &str) -> Result<Self, Error> {
+        Self::parse(text)
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
