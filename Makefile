@@ -1,0 +1,77 @@
+# Every task. `make demo` and `make test` set up what they need: they want Rust, Python >= 3.11, make and a C compiler.
+# The Python environment is $VIRTUAL_ENV if one is active, else .venv; VENV=path names another.
+
+VENV ?= $(or $(VIRTUAL_ENV),.venv)
+# The first of these that is new enough; PYTHON=path names another. It only makes the environment.
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c \
+	'import sys; print(sys.executable if sys.version_info >= (3, 11) else "")' 2>/dev/null)))
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+PY := $(abspath $(VENV))/bin/python
+PIP := $(PY) -m pip install --disable-pip-version-check --quiet
+STAMPS := $(VENV)/.snakepit
+
+# Python drives the server that the same command has just built, never an installed one.
+export SNAKEPIT_SERVER_BINARY := $(TARGET)/debug/snakepit
+# LiteLLM looks for a newer price list on the network at import otherwise.
+export LITELLM_LOCAL_MODEL_COST_MAP := True
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint test-rust test-python server stubs bench clean
+
+help: ## Lists the tasks.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+demo: $(STAMPS)/demo ## Does the main job. MODEL=openai/gpt-4o-mini API_BASE=http://… picks an LM, FOREVER=1 keeps it running.
+	cargo build --quiet --workspace --bins
+	@$(PY) -m examples.demo $(if $(MODEL),--model '$(MODEL)') $(if $(API_BASE),--api-base '$(API_BASE)') $(if $(FOREVER),--forever)
+
+test: check ## Sets everything up and passes lints and tests: the same as check.
+
+check: lint test-rust test-python ## What CI runs.
+
+lint: $(STAMPS)/dev ## Formatting, clippy, buf, ruff, mypy.
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	$(VENV)/bin/buf lint
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+test-rust: ## The server's tests.
+	cargo test --workspace
+
+test-python: server $(STAMPS)/dev ## The client's tests, through the server just built. ARGS='-k name' goes to pytest.
+	$(PY) -m pytest $(ARGS)
+
+# With the examples, so that this builds the dependencies with the same features as cargo test does.
+server: ## The server, for development.
+	cargo build --workspace --bins --examples
+
+stubs: $(STAMPS)/dev ## Writes the Python code of the protocol anew.
+	$(PY) -m grpc_tools.protoc -Iproto --python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. \
+		proto/snakepit_bridge/v1/*.proto
+
+bench: $(STAMPS)/dev ## Measures the optimised server beside its peers; see benchmarks/.
+	cargo build --release --workspace --bins
+	SNAKEPIT_SERVER_BINARY=$(TARGET)/release/snakepit $(PY) -m benchmarks
+
+clean: ## Removes what was built, and the environment in .venv.
+	cargo clean
+	rm -rf .venv dist
+
+$(PY):
+	@test -n "$(PYTHON)" || { echo 'No Python 3.11 or newer found; name one with PYTHON=/path/to/python3.' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# An environment for development can also show the demo.
+$(STAMPS)/dev: pyproject.toml Cargo.toml | $(PY)
+	@echo 'Installing the package and its development tools into $(VENV) …'
+	$(PIP) --editable '.[dev]'
+	@mkdir -p $(STAMPS) && touch $(STAMPS)/demo $@
+
+# Where there is no wheel of the LM runtime the demo goes on with a scripted LM, and says so.
+$(STAMPS)/demo: pyproject.toml Cargo.toml | $(PY)
+	@echo 'Installing the package, DSPy and the runtime of the local LM into $(VENV) …'
+	$(PIP) --only-binary xllamacpp --editable '.[local-lm]' || $(PIP) --editable '.[dspy]'
+	@mkdir -p $(STAMPS) && touch $@
