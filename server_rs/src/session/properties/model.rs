@@ -1,7 +1,10 @@
 //! What a session should do, written as plainly as can be: maps that are copied, everything kept, nothing shared with
 //! the real thing but the types of its commands. Answers and refusals are texts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use crate::{
     session::{Action, Command, Operation, Write},
@@ -138,7 +141,7 @@ impl Life {
                     self.held.insert(name.clone(), Held { kind, value, version, revision });
                 }
             }
-            told += &format!(" {name} {} {version} {reported:?}", !same);
+            write!(told, " {name} {} {version} {reported:?}", !same).unwrap();
         }
         if !changed {
             return Ok(format!("written {}{told}", self.revision));

@@ -36,22 +36,19 @@ fn the_random_commands_reach_every_answer_and_every_refusal() {
             let mut counts = counts.borrow_mut();
             let mut count = |what: &str| *counts.entry(what.to_owned()).or_default() += 1;
             let committed = std::mem::replace(&mut events, session.events.len()) < session.events.len();
-            match (&step.command, &result) {
-                (Command::Write(write), Ok(Answer::Written(written))) => {
-                    let changed: Vec<_> =
-                        write.operations.iter().zip(written.outcomes.iter()).filter(|(_, it)| it.changed).collect();
-                    match (committed, changed.len()) {
-                        (false, 0) => count("did nothing"),
-                        (false, _) => count("repeated"),
-                        (true, 1) => count(verb(&changed[0].0.action)),
-                        (true, _) => count("did several"),
-                    }
+            if let (Command::Write(write), Ok(Answer::Written(written))) = (&step.command, &result) {
+                let changed: Vec<_> =
+                    write.operations.iter().zip(written.outcomes.iter()).filter(|(_, it)| it.changed).collect();
+                match (committed, changed.len()) {
+                    (false, 0) => count("did nothing"),
+                    (false, _) => count("repeated"),
+                    (true, 1) => count(verb(&changed[0].0.action)),
+                    (true, _) => count("did several"),
                 }
-                _ => {
-                    let told = told(&result).unwrap_or_else(|why| why);
-                    let words: Vec<_> = told.split(' ').filter(|word| word.parse::<u64>().is_err()).collect();
-                    count(&words.join(" "));
-                }
+            } else {
+                let told = told(&result).unwrap_or_else(|why| why);
+                let words: Vec<_> = told.split(' ').filter(|word| word.parse::<u64>().is_err()).collect();
+                count(&words.join(" "));
             }
         });
     }
