@@ -129,7 +129,9 @@ def test_it_is_live_only_while_fed_with_all_names_and_all_own_writes() -> None:
     assert mirror.live is None
     mirror.install(_snapshot(3, "ab"), mirror.newest)
     assert mirror.live is mirror.newest
-    mirror.wrote(5)
+    mirror.wrote(4, ["untracked"])
+    assert mirror.live is mirror.newest
+    mirror.wrote(5, ["b"])
     assert mirror.live is None
     arrival = mirror.arrival()
     assert arrival is not None
