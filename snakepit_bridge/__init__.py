@@ -1,1 +1,28 @@
 """Live, typed, versioned variables for DSPy programs."""
+
+from snakepit_bridge import exceptions
+from snakepit_bridge.batch import Batch
+from snakepit_bridge.blocking import BlockingContext
+from snakepit_bridge.changes import Change
+from snakepit_bridge.exceptions import BridgeError
+from snakepit_bridge.server import LocalServer, local_server
+from snakepit_bridge.session_context import SessionContext
+from snakepit_bridge.variables import Author, Outcome, Variable, VariableVersion
+from snakepit_bridge.watch import BlockingWatch, Watch
+
+__all__ = [
+    "Author",
+    "Batch",
+    "BlockingContext",
+    "BlockingWatch",
+    "BridgeError",
+    "Change",
+    "LocalServer",
+    "Outcome",
+    "SessionContext",
+    "Variable",
+    "VariableVersion",
+    "Watch",
+    "exceptions",
+    "local_server",
+]

@@ -10,6 +10,7 @@ use crate::{
         Answer, Body, Change, ChangeKind, Context, Decision, Event, Outcome, Position, Refused, SessionId, State,
         Write, Written,
     },
+    value::Value,
 };
 
 const MAX_REASON: usize = 1024;
@@ -104,7 +105,7 @@ fn fit(state: &State, changes: &[Change], limits: &Limits) -> Result<(), Error> 
             ChangeKind::Deleted => None,
         };
         count = count + u64::from(after.is_some()) - u64::from(before.is_some());
-        bytes = bytes + after.map_or(0, |value| value.encoded_len()) - before.map_or(0, |it| it.value.encoded_len());
+        bytes = bytes + after.map_or(0, Value::encoded_len) - before.map_or(0, |it| it.value.encoded_len());
     }
     if count > limits.variables_per_session && count > state.len() as u64 {
         return Err(Error::LimitExceeded { limit: "variables_per_session", max: limits.variables_per_session });

@@ -24,7 +24,7 @@ pub fn decide(id: &SessionId, slot: &Slot, command: &Command, context: &Context<
 }
 
 /// The context's time, or the newest event's if the clock has fallen behind it.
-pub(super) fn time(slot: &Slot, context: &Context<'_>) -> Timestamp {
+fn time(slot: &Slot, context: &Context<'_>) -> Timestamp {
     match slot {
         Slot::Vacant => context.now,
         Slot::Live(state) => context.now.max(state.last_event),

@@ -9,6 +9,8 @@ mod decide;
 mod deletions;
 mod event;
 mod filter;
+#[cfg(test)]
+mod fixture;
 mod hash;
 mod history;
 mod identity;

@@ -88,13 +88,11 @@ fn register(
     spec.validate()?;
     let value = spec.accept(name, value.clone())?;
     small(spec.encoded_len().max(value.encoded_len()), context)?;
-    match current.filter(|current| current.spec == *spec && current.value == value) {
-        Some(current) => Ok(Planned { version: current.version, value: None, change: None }),
-        None => {
-            let change = Some(ChangeKind::Registered { spec: Arc::clone(spec), value });
-            Ok(Planned { version: state.next_version(name), value: None, change })
-        }
+    if let Some(same) = current.filter(|current| current.spec == *spec && current.value == value) {
+        return Ok(Planned { version: same.version, value: None, change: None });
     }
+    let change = Some(ChangeKind::Registered { spec: Arc::clone(spec), value });
+    Ok(Planned { version: state.next_version(name), value: None, change })
 }
 
 fn update(current: &Variable, value: Value, report: Report, context: &Context<'_>) -> Result<Planned, Error> {

@@ -36,7 +36,7 @@ impl State {
         let news = |name: &Name| names.contains(&&**name) && !new_names.contains(&&**name);
         if self.touched_since(known).nth(FEW).is_none() {
             sync.changed.extend(self.changed_since(known).filter(|variable| news(&variable.name)).cloned());
-            sync.absent.extend(self.deletions.since(known).filter(|name| news(name)).map(|name| name.to_string()));
+            sync.absent.extend(self.deletions.since(known).filter(|name| news(name)).map(ToString::to_string));
             return sync;
         }
         let new_names: BTreeSet<&str> = new_names.iter().copied().collect();
@@ -62,7 +62,7 @@ impl State {
         };
         let changed = self.changed_since(known).filter(|variable| filter.matches(&variable.name)).cloned().collect();
         let gone = self.deletions.since(known).filter(|name| filter.matches(name));
-        Sync { full: false, changed, absent: gone.map(|name| name.to_string()).collect() }
+        Sync { full: false, changed, absent: gone.map(ToString::to_string).collect() }
     }
 
     /// The revision from which changes can be told.

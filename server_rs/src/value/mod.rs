@@ -3,7 +3,7 @@
 mod array;
 mod size;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     hash::{Hash, Hasher},

@@ -7,6 +7,7 @@ use crate::error::Error;
 
 /// Limits on a float. By default finite, and nothing more.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "the fields of the proto message")]
 pub struct FloatConstraints {
     /// The least value.
     pub min: Option<f64>,
@@ -32,7 +33,7 @@ impl FloatConstraints {
             }
         }
         if let (Some(min), Some(max)) = (self.min, self.max)
-            && (min > max || (min.to_bits() == max.to_bits() && (self.exclusive_min || self.exclusive_max)))
+            && (min > max || (min >= max && (self.exclusive_min || self.exclusive_max)))
         {
             return Err(invalid("min", format!("no value lies between min={min} and max={max}")));
         }

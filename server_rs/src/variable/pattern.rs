@@ -21,8 +21,8 @@ pub struct Pattern {
 
 impl Pattern {
     /// The greatest text a pattern is asked about, in bytes. Matching takes up to the product of text and compiled
-    /// pattern, so both are bounded.
-    pub const MAX_TEXT: usize = 64 * 1024;
+    /// pattern, so both are bounded: the costliest pattern takes about a second.
+    pub const MAX_TEXT: usize = 32 * 1024;
 
     /// A pattern, unchecked: [`Pattern::validate`] tells whether it is one.
     pub fn new(source: impl Into<Arc<str>>) -> Self {

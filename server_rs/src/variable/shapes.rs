@@ -52,8 +52,8 @@ impl TensorConstraints {
     /// The constraint that the array breaks.
     pub(super) fn broken(&self, array: &NdArray) -> Option<String> {
         let fits = |(wanted, got): (&i64, &u64)| *wanted == -1 || u64::try_from(*wanted) == Ok(*got);
-        let same_axes = self.shape.len() == array.shape().len();
-        if !self.shape.is_empty() && !(same_axes && self.shape.iter().zip(array.shape()).all(fits)) {
+        let all_fit = self.shape.len() == array.shape().len() && self.shape.iter().zip(array.shape()).all(fits);
+        if !(self.shape.is_empty() || all_fit) {
             return Some(format!("shape={:?}", self.shape));
         }
         broken_dtype(self.dtype, array)

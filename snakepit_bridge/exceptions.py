@@ -1,0 +1,303 @@
+"""Everything the bridge raises, and the one table from a server's reason to its class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = [
+    "BindingError",
+    "BridgeError",
+    "CallCancelledError",
+    "CallTimeoutError",
+    "CompactedError",
+    "ConstraintError",
+    "ForkedProcessError",
+    "InvalidRequestError",
+    "LimitExceededError",
+    "ModelNotAllowedError",
+    "OutcomeUnknownError",
+    "PermissionDeniedError",
+    "ServerReadOnlyError",
+    "ServerStartError",
+    "ServerUnavailableError",
+    "SessionClosedError",
+    "SessionError",
+    "SessionExpiredError",
+    "SessionNotFoundError",
+    "ToolExistsError",
+    "ToolNotFoundError",
+    "ToolUnavailableError",
+    "TypeMismatchError",
+    "UnauthenticatedError",
+    "UnknownModuleError",
+    "ValidationError",
+    "VariableExistsError",
+    "VariableNotFoundError",
+    "VariableReadOnlyError",
+    "VersionConflictError",
+    "VersionUnsupportedError",
+]
+
+
+class BridgeError(Exception):
+    """Anything the bridge raises. It survives pickling.
+
+    Attributes:
+        reason: the server's reason (an ErrorReason without its prefix), or None if no server gave one.
+        facts: what the error is about, as text; which keys there are depends on the class.
+    """
+
+    reason: str | None = None
+
+    def __init__(
+        self, message: str, /, facts: Mapping[str, object] | None = None, *, reason: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.facts: dict[str, str] = {key: str(fact) for key, fact in (facts or {}).items()}
+        if reason is not None:
+            self.reason = reason
+
+    @property
+    def message(self) -> str:
+        """What was wrong and what to do, for a person."""
+        return str(self.args[0])
+
+    @property
+    def operation(self) -> int | None:
+        """The index of the refused operation in its batch, from 0; None if no single one was refused."""
+        return self._number("operation")
+
+    def _number(self, fact: str) -> int | None:
+        text = self.facts.get(fact, "")
+        return int(text) if text.lstrip("-").isdigit() else None
+
+    def __str__(self) -> str:
+        # KeyError, a base of some of these, would print the repr.
+        return self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.message, self.facts, self.reason)
+
+
+def _rebuild(cls: type[BridgeError], message: str, facts: dict[str, str], reason: str | None) -> BridgeError:
+    return cls(message, facts, reason=reason)
+
+
+class SessionError(BridgeError):
+    """Something is wrong with the session, not with a variable in it."""
+
+    @property
+    def session(self) -> str:
+        """The session's id."""
+        return self.facts.get("session", "")
+
+
+class SessionNotFoundError(SessionError):
+    """No session has that id."""
+
+
+class SessionExpiredError(SessionError):
+    """The session outlived its ttl, or its id now names another life. Open a new context to go on."""
+
+
+class SessionClosedError(SessionError):
+    """This context was closed; connect anew."""
+
+
+class ForkedProcessError(SessionError):
+    """A context was used in a forked child; connect inside the child, or start workers with spawn."""
+
+
+class _AboutVariableError(BridgeError):
+    @property
+    def variable(self) -> str:
+        """The variable's name."""
+        return self.facts.get("variable", "")
+
+
+class VariableNotFoundError(_AboutVariableError, KeyError):
+    """The session has no such variable."""
+
+    @property
+    def closest(self) -> list[str]:
+        """The nearest existing names, nearest first."""
+        return [name for name in self.facts.get("closest", "").split(",") if name]
+
+
+class VariableExistsError(_AboutVariableError):
+    """A variable of that name exists with another spec."""
+
+
+class VariableReadOnlyError(_AboutVariableError):
+    """The variable changes only by registering it with `replace`."""
+
+
+class ValidationError(_AboutVariableError):
+    """A value was not acceptable."""
+
+
+class TypeMismatchError(ValidationError, TypeError):
+    """A value is of another type than its variable. Facts: variable, expected, got."""
+
+    @property
+    def expected(self) -> str:
+        """The type wanted."""
+        return self.facts.get("expected", "")
+
+    @property
+    def got(self) -> str:
+        """The type given."""
+        return self.facts.get("got", "")
+
+
+class ConstraintError(ValidationError, ValueError):
+    """A value is outside what its variable allows. Facts: variable, constraint, value."""
+
+    @property
+    def constraint(self) -> str:
+        """The constraint broken, e.g. `max=2`."""
+        return self.facts.get("constraint", "")
+
+
+class InvalidRequestError(BridgeError, ValueError):
+    """The request itself is malformed. Facts: field."""
+
+    @property
+    def field(self) -> str:
+        """What part of the request."""
+        return self.facts.get("field", "")
+
+
+class VersionConflictError(_AboutVariableError):
+    """The variable did not have the expected version."""
+
+    @property
+    def expected(self) -> int:
+        """The version the write expected; 0: that it does not exist."""
+        return self._number("expected") or 0
+
+    @property
+    def actual(self) -> int:
+        """The version it has; 0: it does not exist."""
+        return self._number("actual") or 0
+
+
+class CompactedError(BridgeError):
+    """The changes asked for are no longer kept."""
+
+    @property
+    def oldest(self) -> int:
+        """The oldest revision still kept."""
+        return self._number("oldest") or 0
+
+
+class ServerReadOnlyError(BridgeError):
+    """The server takes no writes now; this one was certainly not applied. Facts: cause."""
+
+
+class OutcomeUnknownError(BridgeError):
+    """The server cannot know whether this write survives. Facts: cause."""
+
+
+class UnauthenticatedError(BridgeError):
+    """The server wants to know who is asking. Facts: role."""
+
+
+class PermissionDeniedError(BridgeError, PermissionError):
+    """The caller may not do this. Facts: role (the one wanted)."""
+
+
+class VersionUnsupportedError(BridgeError):
+    """Client and server do not speak the same api version. Facts: server, client."""
+
+
+class LimitExceededError(BridgeError):
+    """More than the server accepts."""
+
+    @property
+    def limit(self) -> str:
+        """The limit's name, a field of Limits."""
+        return self.facts.get("limit", "")
+
+    @property
+    def max(self) -> int | None:
+        """Its value; None if the server did not say."""
+        return self._number("max")
+
+
+class _AboutToolError(BridgeError):
+    @property
+    def tool(self) -> str:
+        """The tool's name."""
+        return self.facts.get("tool", "")
+
+
+class ToolNotFoundError(_AboutToolError):
+    """The session has no such tool."""
+
+
+class ToolExistsError(_AboutToolError):
+    """Another tool of that name is offered."""
+
+
+class ToolUnavailableError(_AboutToolError):
+    """Nobody can run the tool now."""
+
+
+class CallCancelledError(BridgeError):
+    """A call was cancelled. Facts: call, by."""
+
+
+class ServerUnavailableError(BridgeError):
+    """No answer from the server. A write may or may not have been applied. Facts: address."""
+
+
+class ServerStartError(BridgeError):
+    """A local server could not be started."""
+
+
+class CallTimeoutError(BridgeError, TimeoutError):
+    """No answer in time. A write may or may not have been applied. Facts: address, timeout (seconds)."""
+
+
+class BindingError(BridgeError, ValueError):
+    """A program cannot be bound this way."""
+
+
+class UnknownModuleError(BridgeError, ValueError):
+    """A module variable names a module that is not known here."""
+
+
+class ModelNotAllowedError(BridgeError, ValueError):
+    """A model variable names a model that this program may not switch to."""
+
+
+_BY_REASON: Mapping[str, type[BridgeError]] = {
+    "SESSION_NOT_FOUND": SessionNotFoundError,
+    "SESSION_EXPIRED": SessionExpiredError,
+    "VARIABLE_NOT_FOUND": VariableNotFoundError,
+    "VARIABLE_EXISTS": VariableExistsError,
+    "TYPE_MISMATCH": TypeMismatchError,
+    "CONSTRAINT_VIOLATED": ConstraintError,
+    "INVALID_REQUEST": InvalidRequestError,
+    "VERSION_CONFLICT": VersionConflictError,
+    "COMPACTED": CompactedError,
+    "VARIABLE_READ_ONLY": VariableReadOnlyError,
+    "SERVER_READ_ONLY": ServerReadOnlyError,
+    "OUTCOME_UNKNOWN": OutcomeUnknownError,
+    "UNAUTHENTICATED": UnauthenticatedError,
+    "PERMISSION_DENIED": PermissionDeniedError,
+    "VERSION_UNSUPPORTED": VersionUnsupportedError,
+    "LIMIT_EXCEEDED": LimitExceededError,
+    "TOOL_NOT_FOUND": ToolNotFoundError,
+    "TOOL_EXISTS": ToolExistsError,
+    "TOOL_UNAVAILABLE": ToolUnavailableError,
+    "CALL_CANCELLED": CallCancelledError,
+}
+for _reason, _class in _BY_REASON.items():
+    _class.reason = _reason
+
+
+def from_reason(reason: str, message: str, facts: Mapping[str, str]) -> BridgeError:
+    """Builds the error that belongs to a server's reason; a reason unknown here is a plain BridgeError."""
+    return _BY_REASON.get(reason, BridgeError)(message, facts, reason=reason)

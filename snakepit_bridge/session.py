@@ -1,0 +1,289 @@
+"""The session as a context and its twin share it: the connection, the life it speaks to, the mirror."""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import os
+import random
+import secrets
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+
+import grpc
+
+from snakepit_bridge import reads, writes
+from snakepit_bridge.exceptions import (
+    BridgeError,
+    ForkedProcessError,
+    ServerUnavailableError,
+    SessionClosedError,
+    VersionUnsupportedError,
+)
+from snakepit_bridge.freshness import Freshness
+from snakepit_bridge.mirror import Feed, Mirror, Snapshot
+from snakepit_bridge.settings import Settings, refuse_pickle, user
+from snakepit_bridge.transport import API_VERSION, ASYNCIO, BLOCKING, Connection, Waiting, finish, in_thread, translate
+from snakepit_bridge.v1 import server_pb2, session_pb2
+from snakepit_bridge.v1 import variable_pb2 as pb
+
+if TYPE_CHECKING:
+    from snakepit_bridge.server import LocalServer
+    from snakepit_bridge.variables import Outcome, Variable
+
+T = TypeVar("T")
+
+CLOSE_SECONDS = 1.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+
+
+class Session:
+    """One session of one context pair. Usable from every thread and event loop at once."""
+
+    def __init__(
+        self, address: str, session_id: str | None, settings: Settings, launch: Callable[[], LocalServer] | None = None
+    ) -> None:
+        self.address = address
+        self.session_id = session_id or secrets.token_hex(8)
+        self.settings = settings
+        self.client_id = secrets.token_hex(8)
+        self.author = f"{user()}/{os.getpid()}"
+        self.closing = threading.Event()
+        self.revision = 0
+        self.mirror = Mirror()
+        # The life this context speaks to, pinned at the first open: reads and writes never move to another one.
+        self.incarnation = b""
+        self.heartbeat = 5.0
+        self._wanted = secrets.token_bytes(16)
+        self._launch = launch
+        self._local: Future[LocalServer] | None = None
+        self._connection: Connection | None = None
+        self._met = False
+        self._forked = False
+        self._lock = threading.Lock()
+        self._streams: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._freshness = Freshness(self)
+        _sessions.add(self)
+
+    # A channel can be neither copied nor sent; whoever copies a program shares its session.
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        refuse_pickle("session")
+
+    @property
+    def connection(self) -> Connection:
+        """The channel and its stubs; only after `open`."""
+        if self._connection is None:
+            raise AssertionError("open the session first")
+        return self._connection
+
+    async def open(self, waiting: Waiting) -> None:
+        """Connects and finds or creates the session, the first time; afterwards only checks that this may go on.
+
+        Openers that race all ask for the same incarnation, so that it does not matter who is first.
+        """
+        if self._forked:
+            raise ForkedProcessError(
+                f"session {self.session_id!r} was connected in the parent process and does not survive a fork; "
+                "connect in the child, or start workers with multiprocessing's 'spawn'",
+                {"session": self.session_id},
+            )
+        if self.closing.is_set():
+            raise self._closed()
+        if self.incarnation:
+            return
+        await self._connect(waiting)
+        info = await self.call(waiting, self.connection.server.GetServerInfo, server_pb2.GetServerInfoRequest())
+        if info.api_version != API_VERSION:
+            raise VersionUnsupportedError(
+                f"the server at {self.address} (snakepit {info.version}) speaks api {info.api_version}, "
+                f"this client {API_VERSION}; upgrade the older one",
+                {"server": info.api_version, "client": API_VERSION},
+            )
+        self.heartbeat = info.heartbeat_interval.ToTimedelta().total_seconds() or self.heartbeat
+        opened = await self._create(waiting) if self.settings.create else await self._find(waiting)
+        self.saw(opened.revision)
+        self.incarnation = opened.incarnation
+
+    async def _connect(self, waiting: Waiting) -> None:
+        if self._launch is not None:
+            with self._lock:
+                if self._local is None:
+                    self._local = in_thread(self._launch, "snakepit-start")
+            self.address = (await waiting.result(self._local, None)).address
+        with self._lock:
+            if self._connection is None:
+                self._connection = Connection(self.address)
+
+    async def _create(self, waiting: Waiting) -> session_pb2.Session:
+        request = session_pb2.CreateSessionRequest(
+            session_id=self.session_id, incarnation=self._wanted, metadata=self.settings.metadata
+        )
+        if self.settings.ttl is not None:
+            request.ttl.FromNanoseconds(round(self.settings.ttl * 1e9))
+        return (await self.call(waiting, self.connection.session.CreateSession, request)).session
+
+    async def _find(self, waiting: Waiting) -> session_pb2.Session:
+        request = session_pb2.GetSessionRequest(session_id=self.session_id)
+        return (await self.call(waiting, self.connection.session.GetSession, request)).session
+
+    async def call(self, waiting: Waiting, method: grpc.UnaryUnaryMultiCallable[Any, T], request: Any) -> T:
+        """One rpc within `timeout`, sent again while the server is away; every request is safe to repeat.
+
+        Only a server that has answered before is waited for: a wrong address is told at once.
+        """
+        within = self.settings.timeout
+        deadline = time.monotonic() + within
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                reply = await self.call_once(waiting, method, request, max(deadline - time.monotonic(), 0.001))
+            except BridgeError as failure:
+                left = deadline - time.monotonic()
+                if not isinstance(failure, ServerUnavailableError) or not self._met or left <= pause:
+                    raise
+            else:
+                self._met = True
+                return reply
+            await waiting.pause(pause * random.uniform(0.8, 1.2), self.closing)  # noqa: S311
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def call_once(
+        self, waiting: Waiting, method: grpc.UnaryUnaryMultiCallable[Any, T], request: Any, within: float
+    ) -> T:
+        """One rpc, never repeated."""
+        try:
+            return await waiting.call(method, request, within)
+        except grpc.RpcError as error:
+            raise self.translated(error, within) from None
+        except ValueError:
+            # How grpcio says that the channel was closed meanwhile.
+            if self.closing.is_set():
+                raise self._closed() from None
+            raise
+
+    def translated(self, error: grpc.RpcError, within: float | None = None) -> BridgeError:
+        """The exception for a failed rpc."""
+        return self._closed() if self.closing.is_set() else translate(error, self.address, within)
+
+    def _closed(self) -> SessionClosedError:
+        return SessionClosedError(f"session {self.session_id!r} was closed; connect anew", {"session": self.session_id})
+
+    def saw(self, revision: int) -> None:
+        """Notes how far this client has seen."""
+        if revision > self.revision:
+            with self._lock:
+                self.revision = max(self.revision, revision)
+
+    def adopt(self, stream: Any) -> None:
+        """Has `stream.close(timeout)` called when this session closes."""
+        self._streams.add(stream)
+
+    def close(self) -> None:
+        """Ends streams, connection and local server, within a second; never raises, does nothing the second time."""
+        with self._lock:
+            if self.closing.is_set():
+                return
+            self.closing.set()
+        if self._forked:
+            return
+        deadline = time.monotonic() + CLOSE_SECONDS
+        self.mirror.feeds(Feed.DOWN)
+        for stream in list(self._streams):
+            stream.close(max(deadline - time.monotonic(), 0))
+        if self._connection is not None:
+            self._connection.channel.close()
+        if self._local is not None:
+            try:
+                self._local.result(max(deadline - time.monotonic(), 0)).close()
+            except Exception:
+                # It never started, or is still starting: it ends with this process at the latest.
+                return
+
+    async def close_async(self) -> None:
+        """`close`, without blocking the running loop."""
+        if not self.closing.is_set():
+            await ASYNCIO.result(in_thread(self.close, "snakepit-close"), None)
+
+    def forked(self) -> None:
+        """In a forked child: whatever comes next is refused, and the parent's channel is left alone."""
+        self._forked = True
+        self._lock = threading.Lock()
+        self.mirror.abandon()
+
+    def track(self, names: Iterable[str]) -> None:
+        """These names belong to the mirror from now on; counted, so that every `track` needs its `untrack`."""
+        if self.mirror.track(names):
+            self._freshness.refilter()
+
+    def untrack(self, names: Iterable[str]) -> None:
+        """Undoes one `track`."""
+        self.mirror.untrack(names)
+
+    def newest(self) -> Snapshot | None:
+        """The newest mirror state, without any rpc."""
+        return self.mirror.newest
+
+    def take(self) -> Snapshot:
+        """One snapshot for a forward; blocking, from any thread. Raises what `freshness` says."""
+        live = self.mirror.live
+        if live is not None and time.monotonic() < self._freshness.live_until:
+            return live
+        return finish(self._freshness.take(BLOCKING))
+
+    async def take_async(self) -> Snapshot:
+        """One snapshot for a forward."""
+        live = self.mirror.live
+        if live is not None and time.monotonic() < self._freshness.live_until:
+            return live
+        return await self._freshness.take(ASYNCIO)
+
+    def describe(self, names: Sequence[str], *, allow_missing: bool = False) -> dict[str, Variable]:
+        """Variables with their specs, by one rpc."""
+        return finish(reads.describe(self, BLOCKING, names, allow_missing=allow_missing))
+
+    async def describe_async(self, names: Sequence[str], *, allow_missing: bool = False) -> dict[str, Variable]:
+        """Variables with their specs, by one rpc."""
+        return await reads.describe(self, ASYNCIO, names, allow_missing=allow_missing)
+
+    def list(self, pattern: str = "") -> builtins.list[Variable]:
+        """The variables whose name matches a glob, by name."""
+        return finish(reads.list_variables(self, BLOCKING, pattern))
+
+    async def list_async(self, pattern: str = "") -> builtins.list[Variable]:
+        """The variables whose name matches a glob, by name."""
+        return await reads.list_variables(self, ASYNCIO, pattern)
+
+    def write(self, operations: Sequence[pb.Operation], reason: str = "") -> builtins.list[Outcome]:
+        """One atomic write; build operations with `Batch`."""
+        return finish(writes.write(self, BLOCKING, operations, reason))
+
+    async def write_async(self, operations: Sequence[pb.Operation], reason: str = "") -> builtins.list[Outcome]:
+        """One atomic write; build operations with `Batch`."""
+        return await writes.write(self, ASYNCIO, operations, reason)
+
+
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for session in list(_sessions):
+        session.forked()
+
+
+def _at_exit() -> None:
+    for session in list(_sessions):
+        session.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

@@ -1,0 +1,217 @@
+"""The one connection of a context, and the two ways to wait for it: blocking, and in an event loop.
+
+Everything above is written once, as coroutines that await a `Waiting`. Under `Blocking` they never suspend, so that
+`finish` runs them to their end in the calling thread, inside a running loop too; under `Asyncio` they are plain
+coroutines of that loop. One synchronous channel serves every thread and every loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+import grpc
+
+from snakepit_bridge.exceptions import (
+    BridgeError,
+    CallTimeoutError,
+    LimitExceededError,
+    ServerUnavailableError,
+    SessionClosedError,
+    VersionUnsupportedError,
+    from_reason,
+)
+from snakepit_bridge.v1.server_pb2_grpc import ServerServiceStub
+from snakepit_bridge.v1.session_pb2_grpc import SessionServiceStub
+from snakepit_bridge.v1.variable_pb2_grpc import VariableServiceStub
+
+T = TypeVar("T")
+
+API_VERSION = 1
+METADATA = (("snakepit-api-version", str(API_VERSION)),)
+MESSAGE_BYTES = 32 * 1024 * 1024
+
+_DOMAIN = "snakepit_bridge.v1"
+_OPTIONS = (
+    ("grpc.max_send_message_length", MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # Each context its own connection, so that one's streams cannot fill another's.
+    ("grpc.use_local_subchannel_pool", 1),
+    # A proxy set for the web must not see, nor break, this traffic.
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+class Connection:
+    """One channel and its stubs. Making it does no I/O; the first call connects."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.channel = grpc.insecure_channel(address, options=_OPTIONS)
+        self.server = ServerServiceStub(self.channel)
+        self.session = SessionServiceStub(self.channel)
+        self.variable = VariableServiceStub(self.channel)
+
+
+class Waiting(Protocol):
+    """How to wait for something."""
+
+    async def call(self, method: grpc.UnaryUnaryMultiCallable[Any, T], request: Any, within: float) -> T:
+        """One rpc; raises grpc.RpcError."""
+
+    async def result(self, future: Future[T], within: float | None) -> T:
+        """The future's result; raises TimeoutError."""
+
+    async def pause(self, seconds: float, closing: threading.Event) -> None:
+        """Lets time pass; less of it if `closing` is set meanwhile and the wait is a blocking one."""
+
+
+class Blocking:
+    """Waits by blocking the calling thread."""
+
+    async def call(self, method: grpc.UnaryUnaryMultiCallable[Any, T], request: Any, within: float) -> T:
+        """One rpc; raises grpc.RpcError."""
+        return method(request, timeout=within, metadata=METADATA)
+
+    async def result(self, future: Future[T], within: float | None) -> T:
+        """The future's result; raises TimeoutError."""
+        return future.result(within)
+
+    async def pause(self, seconds: float, closing: threading.Event) -> None:
+        """Lets time pass, less if `closing` is set meanwhile."""
+        closing.wait(seconds)
+
+
+class Asyncio:
+    """Waits in the running event loop. Cancelling the task cancels its rpc."""
+
+    async def call(self, method: grpc.UnaryUnaryMultiCallable[Any, T], request: Any, within: float) -> T:
+        """One rpc; raises grpc.RpcError."""
+        rpc = method.future(request, timeout=within, metadata=METADATA)
+        try:
+            await wait_done(rpc.add_done_callback)
+        except asyncio.CancelledError:
+            rpc.cancel()
+            raise
+        return rpc.result()
+
+    async def result(self, future: Future[T], within: float | None) -> T:
+        """The future's result; raises TimeoutError. The future itself is left alone by a cancelled wait."""
+        async with asyncio.timeout(within):
+            await wait_done(future.add_done_callback)
+        return future.result()
+
+    async def pause(self, seconds: float, closing: threading.Event) -> None:
+        """Lets time pass."""
+        if not closing.is_set():
+            await asyncio.sleep(seconds)
+
+
+BLOCKING = Blocking()
+ASYNCIO = Asyncio()
+
+
+async def wait_done(add_done_callback: Callable[[Callable[[Any], None]], object]) -> None:
+    """Awaits, in the running loop, what calls back from another thread."""
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    def done(_: object) -> None:
+        try:
+            loop.call_soon_threadsafe(wake)
+        except RuntimeError:
+            # The loop was closed meanwhile, and whoever waited in it is gone.
+            return
+
+    add_done_callback(done)
+    await waiter
+
+
+def finish(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine that waits only by `Blocking`, hence never suspends, to its end."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    coroutine.close()
+    raise AssertionError("a blocking call tried to suspend")
+
+
+def in_thread(function: Callable[[], T], name: str) -> Future[T]:
+    """Runs a short function in a daemon thread of its own."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
+
+
+def translate(error: grpc.RpcError, address: str, within: float | None = None) -> BridgeError:
+    """The one place where a failed rpc becomes an exception of ours."""
+    code, details = error.code(), error.details() or ""
+    info = _error_info(error)
+    if info is not None:
+        reason, given = info
+        return from_reason(reason, details, given)
+    facts: dict[str, object] = {"address": address}
+    built: BridgeError
+    match code:
+        case grpc.StatusCode.UNAVAILABLE:
+            message = f"no answer from {address}: is `snakepit serve` running there? ({details})"
+            built = ServerUnavailableError(message, facts)
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            message = f"no answer from {address} within {within} s; a write may or may not have been applied"
+            built = CallTimeoutError(message, facts | {"timeout": within})
+        case grpc.StatusCode.CANCELLED:
+            built = SessionClosedError("the context was closed during the call; connect anew", facts)
+        case grpc.StatusCode.UNIMPLEMENTED:
+            message = f"the server at {address} does not know this call: upgrade it ({details})"
+            built = VersionUnsupportedError(message, facts | {"client": API_VERSION, "server": "older"})
+        case grpc.StatusCode.RESOURCE_EXHAUSTED | grpc.StatusCode.OUT_OF_RANGE:
+            # gRPC itself refuses an oversize message, on either side, before any code of ours sees it.
+            message = f"a message is larger than {MESSAGE_BYTES} bytes; split it ({details})"
+            built = LimitExceededError(message, facts | {"limit": "message_bytes", "max": MESSAGE_BYTES})
+        case _:
+            built = BridgeError(f"the call to {address} failed with {code.name}: {details}", facts, reason=code.name)
+    return built
+
+
+def _error_info(error: grpc.RpcError) -> tuple[str, dict[str, str]] | None:
+    for item in error.trailing_metadata() or ():
+        if item.key == "grpc-status-details-bin" and isinstance(item.value, bytes):
+            return _parse_details(item.value)
+    return None
+
+
+def _parse_details(raw: bytes) -> tuple[str, dict[str, str]] | None:
+    from google.protobuf.message import DecodeError
+    from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untyped]
+    from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+
+    info = ErrorInfo()
+    try:
+        for detail in Status.FromString(raw).details:
+            if detail.Unpack(info) and info.domain == _DOMAIN:
+                return info.reason, dict(info.metadata)
+    except DecodeError:
+        return None
+    return None
