@@ -16,7 +16,7 @@ export SNAKEPIT_SERVER_BINARY := $(TARGET)/debug/snakepit
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint test-rust test-python server stubs bench clean
+.PHONY: help demo test check lint test-rust test-python build stubs bench clean
 
 help: ## Lists the tasks.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -41,15 +41,15 @@ lint: $(STAMPS)/dev ## Formatting, clippy, buf, ruff, mypy.
 test-rust: ## The server's tests.
 	cargo test --workspace
 
-test-python: server $(STAMPS)/dev ## The client's tests, through the server just built. ARGS='-k name' goes to pytest.
+test-python: build $(STAMPS)/dev ## The client's tests, through the server just built. ARGS='-k name' goes to pytest.
 	$(PY) -m pytest $(ARGS)
 
 # With the examples, so that this builds the dependencies with the same features as cargo test does.
-server: ## The server, for development.
+build: ## The server, for development.
 	cargo build --workspace --bins --examples
 
 stubs: $(STAMPS)/dev ## Writes the Python code of the protocol anew.
-	$(PY) -m grpc_tools.protoc -Iproto --python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. \
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) -m grpc_tools.protoc -Iproto --python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. \
 		proto/snakepit_bridge/v1/*.proto
 
 bench: $(STAMPS)/dev ## Measures the optimised server beside its peers; see benchmarks/.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -64,7 +65,7 @@ class MirrorFeed:
             self._thread.join(within)
 
     def _run(self) -> None:
-        pause = FIRST_PAUSE
+        pause = 0.0
         closing = self._session.closing
         while not closing.is_set():
             self._wake.clear()
@@ -73,15 +74,20 @@ class MirrorFeed:
                 self._mirror.feeds(Feed.DOWN)
                 self._wake.wait()
                 continue
+            began = time.monotonic()
             heard = self._watch()
             if closing.is_set():
                 return
             if self._wake.is_set() or not self._mirror.tracked <= self._watched:
                 continue
-            self._mirror.feeds(Feed.DOWN)
-            pause = FIRST_PAUSE if heard else min(pause * 2, LONGEST_PAUSE)
+            # A stream that had lived is followed up at once, and forwards wait for that; then ever more slowly.
+            pause = (
+                0.0
+                if heard and time.monotonic() - began > FIRST_PAUSE
+                else min(pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
+            )
+            self._mirror.feeds(Feed.DOWN if pause else Feed.STARTING)
             self._wake.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311
-            self._mirror.feeds(Feed.STARTING if heard else Feed.DOWN)
 
     def _watch(self) -> bool:
         """One stream, until it ends; tells whether anything was heard on it."""

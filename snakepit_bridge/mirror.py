@@ -174,10 +174,13 @@ class Mirror:
             self._feed = feed
             self._settle()
 
-    def wrote(self, revision: int) -> None:
-        """Notes the revision of an acknowledged own write, which the next live snapshot has to contain."""
+    def wrote(self, revision: int, changed: Iterable[str]) -> None:
+        """Notes the revision of an acknowledged own write, which the next live snapshot has to contain.
+
+        Only if it changed a tracked name: of any other the stream says nothing before its next heartbeat.
+        """
         with self._lock:
-            if revision > self._written:
+            if revision > self._written and not self.tracked.isdisjoint(changed):
                 self._written = revision
                 self._settle()
 

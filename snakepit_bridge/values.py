@@ -13,8 +13,9 @@ from typing import Any
 from snakepit_bridge.exceptions import BridgeError, ConstraintError, InvalidRequestError, TypeMismatchError
 from snakepit_bridge.v1 import value_pb2 as pb
 
-# Deeper nesting is refused by the server; checking here also ends a list that contains itself.
-_MAX_DEPTH = 64
+# Protobuf parsers give up at 100 nested messages; a level of a map is three, and the rpcs wrap a value in up to five.
+# Checking here also ends a list that contains itself.
+MAX_DEPTH = 30
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -43,11 +44,11 @@ def encode(value: object, name: str = "") -> pb.Value:
     Raises:
         TypeMismatchError: the value, or one inside it, is of no type the wire knows.
         ConstraintError: an integer does not fit 64 bits.
-        InvalidRequestError: the value nests deeper than 64 levels, or its text is not valid Unicode.
+        InvalidRequestError: the value nests deeper than 30 levels, or its text is not valid Unicode.
     """
     message = pb.Value()
     try:
-        _encode_into(message, value, name, _MAX_DEPTH)
+        _encode_into(message, value, name, MAX_DEPTH)
     except UnicodeEncodeError as error:
         raise InvalidRequestError(
             f"text for {name or 'a value'} holds a lone surrogate at position {error.start}, "
@@ -89,7 +90,7 @@ def _encode_into(message: pb.Value, value: object, name: str, depth: int) -> Non
 def _nest(name: str, depth: int) -> None:
     if depth == 0:
         raise InvalidRequestError(
-            f"the value for {name or 'a variable'} nests deeper than {_MAX_DEPTH} levels; flatten it",
+            f"the value for {name or 'a variable'} nests deeper than {MAX_DEPTH} levels; flatten it",
             {"field": "value", "variable": name},
         )
 

@@ -35,8 +35,9 @@ async def write(
     )
     reply = await session.call(waiting, session.connection.variable.WriteVariables, request)
     session.saw(reply.revision)
-    session.mirror.wrote(reply.revision)
-    return outcomes_from_wire(reply)
+    outcomes = outcomes_from_wire(reply)
+    session.mirror.wrote(reply.revision, [outcome.name for outcome in outcomes if outcome.changed])
+    return outcomes
 
 
 async def set_all(

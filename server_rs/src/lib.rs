@@ -5,12 +5,22 @@
 
 pub mod config;
 pub mod error;
+pub mod journal;
+pub mod server;
+mod service;
 pub mod session;
+pub mod store;
 pub mod value;
 pub mod variable;
 
 /// The generated protocol, `snakepit_bridge.v1`.
-#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated from the commented .proto files")]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    reason = "generated from the commented .proto files"
+)]
 pub mod proto {
     tonic::include_proto!("snakepit_bridge.v1");
 

@@ -1,0 +1,1 @@
+"""Programs that run alone: `python -m examples.quickstart`."""

@@ -1,0 +1,51 @@
+use snakepit_server::config::Limits;
+
+/// What the server accepts; beyond it a request is refused with LIMIT_EXCEEDED.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub(super) struct LimitFlags {
+    /// Bytes of one encoded value [default: 16 MiB].
+    #[arg(long, env = "SNAKEPIT_LIMIT_VALUE_BYTES", value_name = "BYTES")]
+    limit_value_bytes: Option<u64>,
+    /// Bytes of all current values of one session [default: 64 MiB].
+    #[arg(long, env = "SNAKEPIT_LIMIT_SESSION_VALUE_BYTES", value_name = "BYTES")]
+    limit_session_value_bytes: Option<u64>,
+    /// Variables of one session [default: 1000].
+    #[arg(long, env = "SNAKEPIT_LIMIT_VARIABLES_PER_SESSION", value_name = "N")]
+    limit_variables_per_session: Option<u64>,
+    /// Live sessions [default: 10000].
+    #[arg(long, env = "SNAKEPIT_LIMIT_SESSIONS", value_name = "N")]
+    limit_sessions: Option<u64>,
+    /// Operations of one batch [default: 256].
+    #[arg(long, env = "SNAKEPIT_LIMIT_BATCH_OPERATIONS", value_name = "N")]
+    limit_batch_operations: Option<u64>,
+    /// Bytes of one batch of more than one operation [default: 4 MiB].
+    #[arg(long, env = "SNAKEPIT_LIMIT_BATCH_BYTES", value_name = "BYTES")]
+    limit_batch_bytes: Option<u64>,
+    /// Bytes of one message, either way [default: 32 MiB].
+    #[arg(long, env = "SNAKEPIT_LIMIT_MESSAGE_BYTES", value_name = "BYTES")]
+    limit_message_bytes: Option<u64>,
+    /// Concurrent streams of one connection [default: 256].
+    #[arg(long, env = "SNAKEPIT_LIMIT_STREAMS_PER_CONNECTION", value_name = "N")]
+    limit_streams_per_connection: Option<u64>,
+    /// Open watches of one session [default: 1000].
+    #[arg(long, env = "SNAKEPIT_LIMIT_WATCHERS_PER_SESSION", value_name = "N")]
+    limit_watchers_per_session: Option<u64>,
+}
+
+impl From<LimitFlags> for Limits {
+    fn from(flags: LimitFlags) -> Self {
+        let default = Self::default();
+        Self {
+            value_bytes: flags.limit_value_bytes.unwrap_or(default.value_bytes),
+            session_value_bytes: flags.limit_session_value_bytes.unwrap_or(default.session_value_bytes),
+            variables_per_session: flags.limit_variables_per_session.unwrap_or(default.variables_per_session),
+            sessions: flags.limit_sessions.unwrap_or(default.sessions),
+            batch_operations: flags.limit_batch_operations.unwrap_or(default.batch_operations),
+            batch_bytes: flags.limit_batch_bytes.unwrap_or(default.batch_bytes),
+            message_bytes: flags.limit_message_bytes.unwrap_or(default.message_bytes),
+            streams_per_connection: flags.limit_streams_per_connection.unwrap_or(default.streams_per_connection),
+            watchers_per_session: flags.limit_watchers_per_session.unwrap_or(default.watchers_per_session),
+        }
+    }
+}

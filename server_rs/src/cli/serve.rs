@@ -1,0 +1,163 @@
+use std::{
+    future::Future,
+    io::{self, IsTerminal as _, Read as _, Write as _},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use clap::builder::FalseyValueParser;
+use snakepit_server::server::Server;
+use tokio::{net::TcpListener, sync::oneshot};
+use tracing_subscriber::EnvFilter;
+
+use super::{Failure, limits::LimitFlags};
+
+/// Run the server. Prints `listening on HOST:PORT` on stdout once it accepts connections, and logs to stderr.
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {
+    /// Where to listen; port 0 takes any free one.
+    #[arg(long, env = "SNAKEPIT_LISTEN", default_value = "127.0.0.1:50051", value_name = "HOST:PORT")]
+    listen: String,
+    /// Keep sessions in memory only: they end with the server. The only way in this release.
+    #[arg(long, env = "SNAKEPIT_EPHEMERAL", value_parser = FalseyValueParser::new())]
+    ephemeral: bool,
+    /// Stop when stdin closes, so that the server never outlives whoever started it.
+    #[arg(long)]
+    until_stdin_closes: bool,
+    /// How often a quiet watch says that it lives.
+    #[arg(long, env = "SNAKEPIT_HEARTBEAT", default_value = "5", value_name = "SECONDS", value_parser = seconds)]
+    heartbeat: Duration,
+    /// Let strangers in: listen on an address that is not this machine's own, without encryption or authentication.
+    #[arg(long, env = "SNAKEPIT_INSECURE", value_parser = FalseyValueParser::new())]
+    insecure: bool,
+    #[command(flatten)]
+    limits: LimitFlags,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        log_to_stderr();
+        // Before anyone is told that the server is there: a signal from then on means a graceful stop.
+        let shutdown = stop_signal(self.until_stdin_closes)?;
+        let (listener, address, exposed) = self.bind().await?;
+        if !self.ephemeral {
+            eprintln!(
+                "snakepit: this release keeps sessions in memory only: they end with this server (--ephemeral says \
+                 that you know)"
+            );
+        }
+        announce(address)?;
+        Server::builder()
+            .limits(self.limits.into())
+            .heartbeat(self.heartbeat)
+            .insecure(exposed)
+            .serve(listener, shutdown)
+            .await
+            .map_err(|error| Failure::failed(format!("the server ended: {error}")))
+    }
+
+    /// Also says whether other machines can reach the listener.
+    async fn bind(&self) -> Result<(TcpListener, SocketAddr, bool), Failure> {
+        let listen = &self.listen;
+        let looked_up = tokio::net::lookup_host(listen).await;
+        let addresses: Vec<SocketAddr> = looked_up
+            .map_err(|error| Failure::failed(format!("cannot listen on {listen:?}: {error}; it takes HOST:PORT")))?
+            .collect();
+        let exposed = addresses.iter().any(|address| !address.ip().is_loopback());
+        if exposed && !self.insecure {
+            return Err(Failure::failed(format!(
+                "{listen} is open to other machines, and there is neither encryption nor authentication; listen on \
+                 127.0.0.1, or accept that anyone who reaches it may do everything with --insecure"
+            )));
+        }
+        let cannot = |error: io::Error| {
+            let advice = if error.kind() == io::ErrorKind::AddrInUse {
+                "; another server may be running there: stop it, or choose another address with --listen HOST:PORT \
+                 (port 0: any free one)"
+            } else {
+                ""
+            };
+            Failure::failed(format!("cannot listen on {listen}: {error}{advice}"))
+        };
+        let listener = TcpListener::bind(&addresses[..]).await.map_err(cannot)?;
+        let address = listener.local_addr().map_err(cannot)?;
+        Ok((listener, address, exposed))
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "takes seconds, e.g. 5 or 0.5".to_owned())?;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|heartbeat| (Duration::from_millis(10)..=Duration::from_secs(3_600)).contains(heartbeat))
+        .ok_or_else(|| "takes 0.01 to 3600 seconds".into())
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("SNAKEPIT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+}
+
+fn announce(address: SocketAddr) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "listening on {address}")?;
+    Ok(stdout.flush()?)
+}
+
+/// Resolves at the first reason to stop.
+fn stop_signal(until_stdin_closes: bool) -> Result<impl Future<Output = ()> + Send, Failure> {
+    let signals = signals().map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    let stdin = until_stdin_closes.then(stdin_closed);
+    let closed = async {
+        match stdin {
+            // An error is the thread's end, which is what it tells.
+            Some(closed) => drop(closed.await),
+            None => std::future::pending().await,
+        }
+    };
+    Ok(async {
+        tokio::select! {
+            () = signals => {}
+            () = closed => {}
+        }
+    })
+}
+
+/// Resolves when stdin closes. Reads on a thread of its own: the runtime would wait for a read that nothing ends.
+fn stdin_closed() -> oneshot::Receiver<()> {
+    let (closed, stdin) = oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        let mut stdin = io::stdin().lock();
+        let mut ignored = [0; 1024];
+        while matches!(stdin.read(&mut ignored), Ok(1..)) {}
+        drop(closed);
+    });
+    stdin
+}
+
+#[cfg(unix)]
+fn signals() -> io::Result<impl Future<Output = ()> + Send> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "fails on unix")]
+fn signals() -> io::Result<impl Future<Output = ()> + Send> {
+    Ok(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}

@@ -1,0 +1,56 @@
+//! What a user typed, as a value of the type that a variable declares.
+
+use snakepit_server::proto::{Value, VariableSpec, VariableType, constraints::Kind as Limits, value::Kind};
+
+use super::json;
+
+/// The value that `text` stands for; a message for the user if it stands for none. Constraints are the server's to
+/// check.
+pub(super) fn parse(text: &str, spec: &VariableSpec) -> Result<Value, String> {
+    let kind = match spec.r#type() {
+        VariableType::Integer => Kind::Int64Value(text.parse().map_err(|_| takes("a whole number of 64 bits", text))?),
+        VariableType::Float => Kind::DoubleValue(float(text).ok_or_else(|| takes("a number, e.g. 0.7", text))?),
+        VariableType::Boolean => match text {
+            "true" => Kind::BoolValue(true),
+            "false" => Kind::BoolValue(false),
+            _ => return Err(takes("true or false", text)),
+        },
+        VariableType::String | VariableType::Module => Kind::StringValue(text.into()),
+        VariableType::Choice => return Ok(choice(text, spec)),
+        VariableType::Unspecified
+        | VariableType::Embedding
+        | VariableType::Tensor
+        | VariableType::List
+        | VariableType::Map
+        | VariableType::Bytes => {
+            let parsed = serde_json::from_str(text).map_err(|error| error.to_string()).and_then(json::parse);
+            return parsed.map_err(|problem| {
+                let ty = spec.r#type().as_str_name().trim_start_matches("VARIABLE_TYPE_").to_lowercase();
+                format!("a {ty} variable takes a value in JSON (see `snakepit var --help`): {problem}")
+            });
+        }
+    };
+    Ok(Value { kind: Some(kind) })
+}
+
+/// A number that is written as one. What only overflows to infinity is none.
+fn float(text: &str) -> Option<f64> {
+    let float: f64 = text.parse().ok()?;
+    let written_out = text.trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_alphabetic());
+    (float.is_finite() || written_out).then_some(float)
+}
+
+/// The declared choice that is written like this; else the text itself, for the server to refuse.
+fn choice(text: &str, spec: &VariableSpec) -> Value {
+    let choices = match spec.constraints.as_ref().and_then(|constraints| constraints.kind.as_ref()) {
+        Some(Limits::Choice(limits)) => &limits.choices[..],
+        Some(_) | None => &[],
+    };
+    let as_text = Value { kind: Some(Kind::StringValue(text.into())) };
+    let written_like_this = |choice: &&Value| **choice == as_text || json::of(choice).to_string() == text;
+    choices.iter().find(written_like_this).cloned().unwrap_or(as_text)
+}
+
+fn takes(what: &str, text: &str) -> String {
+    format!("the variable takes {what}, got {text:?}")
+}

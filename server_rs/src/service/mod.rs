@@ -1,0 +1,86 @@
+//! The gRPC services: parse, call the store, answer.
+
+mod convert;
+mod gate;
+mod page;
+mod server_info;
+mod session;
+mod variable;
+mod watch;
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use tonic::{Request, server::NamedService, service::Routes};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    error::Error,
+    proto::{
+        DESCRIPTORS, server_service_server::ServerServiceServer, session_service_server::SessionServiceServer,
+        variable_service_server::VariableServiceServer,
+    },
+    server::Serving,
+    store::Principal,
+};
+use gate::Gate;
+use server_info::ServerInfo;
+use session::Sessions;
+use variable::Variables;
+
+/// Everything this server answers: its own services behind the gate, health, reflection.
+pub(crate) fn routes(serving: &Arc<Serving>) -> Routes {
+    let limit = usize::try_from(serving.store.limits().message_bytes).unwrap_or(usize::MAX);
+    let sessions = SessionServiceServer::new(Sessions(Arc::clone(serving))).max_decoding_message_size(limit);
+    let variables = VariableServiceServer::new(Variables(Arc::clone(serving))).max_decoding_message_size(limit);
+    let server = ServerServiceServer::new(ServerInfo(Arc::clone(serving))).max_decoding_message_size(limit);
+    let health = HealthReporter::new();
+    report(&health, ServingStatus::Serving);
+    let routes = Routes::new(Gate::new(sessions, serving))
+        .add_service(Gate::new(variables, serving))
+        .add_service(Gate::new(server, serving))
+        .add_service(tonic_health::pb::health_server::HealthServer::new(
+            tonic_health::server::HealthService::from_health_reporter(health.clone()),
+        ));
+    let stopping = serving.stopping.clone();
+    tokio::spawn(async move {
+        stopping.cancelled().await;
+        report(&health, ServingStatus::NotServing);
+    });
+    reflect(routes)
+}
+
+/// Reports all of this server's services at once. The reporter's lock is only ever held for a moment.
+fn report(health: &HealthReporter, status: ServingStatus) {
+    let names = [
+        "",
+        SessionServiceServer::<Sessions>::NAME,
+        VariableServiceServer::<Variables>::NAME,
+        ServerServiceServer::<ServerInfo>::NAME,
+    ];
+    for name in names {
+        if health.set_service_status(name, status).now_or_never().is_none() {
+            tracing::warn!(service = name, "its health could not be reported");
+        }
+    }
+}
+
+fn reflect(routes: Routes) -> Routes {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    match (builder().build_v1(), builder().build_v1alpha()) {
+        (Ok(v1), Ok(v1alpha)) => routes.add_service(v1).add_service(v1alpha),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "serving without reflection");
+            routes
+        }
+    }
+}
+
+/// Who calls, as the gate has found out.
+fn principal<T>(request: &Request<T>) -> Result<Principal, Error> {
+    request.extensions().get().cloned().ok_or(Error::PermissionDenied { role: "caller" })
+}

@@ -1,0 +1,104 @@
+use std::{sync::Arc, time::Duration};
+
+use tonic::{Request, Response, Status};
+
+use crate::{
+    error::Error,
+    proto::{
+        CreateSessionRequest, CreateSessionResponse, DeleteSessionRequest, DeleteSessionResponse, GetSessionRequest,
+        GetSessionResponse, ListSessionsRequest, ListSessionsResponse, Session, session_service_server::SessionService,
+    },
+    server::Serving,
+    service::{
+        convert,
+        page::{Page, bad_token},
+        principal,
+    },
+    session::{Create, Glob, Incarnation, SessionId},
+    store::View,
+    variable::MAX_LABELS,
+};
+
+/// The least ttl of a session, and the greatest duration that protobuf allows.
+const TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(87_660_000);
+
+pub(super) struct Sessions(pub(super) Arc<Serving>);
+
+#[tonic::async_trait]
+impl SessionService for Sessions {
+    async fn create_session(
+        &self,
+        request: Request<CreateSessionRequest>,
+    ) -> Result<Response<CreateSessionResponse>, Status> {
+        let principal = principal(&request)?;
+        let request = request.into_inner();
+        let id = SessionId::parse(&request.session_id)?;
+        let create = parse_create(request)?;
+        let (view, created) = self.0.store.create(id, create, &principal).await?;
+        Ok(Response::new(CreateSessionResponse { session: Some(session(&view)), created }))
+    }
+
+    async fn get_session(&self, request: Request<GetSessionRequest>) -> Result<Response<GetSessionResponse>, Status> {
+        let id = SessionId::parse(&request.into_inner().session_id)?;
+        let view = self.0.store.session(&id, None).await?;
+        Ok(Response::new(GetSessionResponse { session: Some(session(&view)) }))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<ListSessionsRequest>,
+    ) -> Result<Response<ListSessionsResponse>, Status> {
+        let request = request.into_inner();
+        let page = Page::parse(request.page_size, &request.page_token)?;
+        let after = page.after.as_deref().map(SessionId::parse).transpose().map_err(|_| bad_token())?;
+        let pattern = (!request.pattern.is_empty()).then(|| Glob::new(&request.pattern));
+        let views = self.0.store.sessions(after.as_ref());
+        let matching = views.iter().filter(|view| pattern.as_ref().is_none_or(|glob| glob.matches(&view.state.id)));
+        let (sessions, next_page_token) = page.fill(matching.map(|view| (view.state.id.to_string(), session(view))));
+        Ok(Response::new(ListSessionsResponse { sessions, next_page_token }))
+    }
+
+    async fn delete_session(
+        &self,
+        request: Request<DeleteSessionRequest>,
+    ) -> Result<Response<DeleteSessionResponse>, Status> {
+        let principal = principal(&request)?;
+        let request = request.into_inner();
+        let id = SessionId::parse(&request.session_id)?;
+        let incarnation = convert::incarnation(&request.incarnation)?;
+        let position = self.0.store.delete(&id, incarnation, &principal).await?;
+        let (revision, incarnation) = convert::position(position);
+        Ok(Response::new(DeleteSessionResponse { revision, incarnation }))
+    }
+}
+
+fn parse_create(request: CreateSessionRequest) -> Result<Create, Error> {
+    if request.metadata.len() > MAX_LABELS {
+        let got = request.metadata.len();
+        return Err(Error::invalid("metadata", format!("takes at most {MAX_LABELS} entries, got {got}")));
+    }
+    let ttl = match request.ttl {
+        None => None,
+        Some(ttl) => {
+            let wrong = || Error::invalid("ttl", format!("has to be at least 1 second, got {ttl}"));
+            Some(Duration::try_from(ttl).ok().filter(|ttl| TTL.contains(ttl)).ok_or_else(wrong)?)
+        }
+    };
+    let incarnation = Incarnation::try_from(&request.incarnation[..])?;
+    Ok(Create { incarnation, ttl, metadata: request.metadata })
+}
+
+fn session(view: &View) -> Session {
+    let state = &view.state;
+    let (revision, incarnation) = convert::position(state.position());
+    Session {
+        id: state.id.to_string(),
+        incarnation,
+        revision,
+        created_at: Some(convert::timestamp(state.created_at)),
+        ttl: state.ttl.and_then(convert::duration),
+        expires_at: view.expires_at.map(convert::timestamp),
+        metadata: (*state.metadata).clone(),
+        variable_count: state.len() as u64,
+    }
+}

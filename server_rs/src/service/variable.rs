@@ -1,0 +1,179 @@
+use std::sync::Arc;
+
+use prost::Message;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    error::{Error, Refusal},
+    proto::{
+        GetVariablesRequest, GetVariablesResponse, ListVariableVersionsRequest, ListVariableVersionsResponse,
+        ListVariablesRequest, ListVariablesResponse, SyncVariablesRequest, SyncVariablesResponse,
+        WatchVariablesRequest, WriteVariablesRequest, WriteVariablesResponse, variable_service_server::VariableService,
+    },
+    server::Serving,
+    service::{
+        convert,
+        page::{Page, bad_token},
+        principal, watch,
+    },
+    session::{Glob, SessionId, State},
+    variable::Name,
+};
+
+/// How many variables one request may ask for by name.
+const MAX_NAMES: usize = 1_000;
+
+pub(super) struct Variables(pub(super) Arc<Serving>);
+
+#[tonic::async_trait]
+impl VariableService for Variables {
+    type WatchVariablesStream = watch::Responses;
+
+    async fn write_variables(
+        &self,
+        request: Request<WriteVariablesRequest>,
+    ) -> Result<Response<WriteVariablesResponse>, Status> {
+        let principal = principal(&request)?;
+        let request = request.into_inner();
+        let id = SessionId::parse(&request.session_id)?;
+        let (write, author) = convert::parse_write(request, &principal)?;
+        let written = self.0.store.write(&id, write, author, &principal).await?;
+        let (revision, incarnation) = convert::position(written.position);
+        let outcomes = if principal.read_secret || written.outcomes.iter().all(|outcome| outcome.value.is_none()) {
+            convert::outcomes(&written.outcomes, |_| false)
+        } else {
+            // Adding nothing to a secret is no way to read it.
+            let view = self.0.store.session(&id, None).await?;
+            let secret = |name: &str| view.state.variable(name).is_none_or(|variable| variable.spec.secret);
+            convert::outcomes(&written.outcomes, secret)
+        };
+        Ok(Response::new(WriteVariablesResponse { revision, incarnation, outcomes }))
+    }
+
+    async fn get_variables(
+        &self,
+        request: Request<GetVariablesRequest>,
+    ) -> Result<Response<GetVariablesResponse>, Status> {
+        let secrets = principal(&request)?.read_secret;
+        let request = request.into_inner();
+        if request.names.is_empty() || request.names.len() > MAX_NAMES {
+            let got = request.names.len();
+            return Err(Error::invalid("names", format!("takes 1 to {MAX_NAMES}, got {got}")).into());
+        }
+        convert::check_names("names", &request.names)?;
+        let state = self.state(&request.session_id, &request.incarnation).await?;
+        let (mut variables, mut absent) = (Vec::with_capacity(request.names.len()), Vec::new());
+        let (mut bytes, max) = (0, self.0.store.limits().message_bytes);
+        for name in request.names {
+            match state.variable(&name) {
+                Some(variable) => {
+                    let variable = convert::variable(variable, secrets);
+                    // Asking for a big one a thousand times must not cost a thousand copies.
+                    bytes += variable.encoded_len() as u64;
+                    if bytes > max {
+                        return Err(too_big(&state, max).into());
+                    }
+                    variables.push(variable);
+                }
+                None if request.allow_missing => absent.push(name),
+                None => return Err(missing(&state, &name).into()),
+            }
+        }
+        let (revision, incarnation) = convert::position(state.position());
+        let response = GetVariablesResponse { revision, incarnation, variables, absent };
+        fits(&state, &response, max)?;
+        Ok(Response::new(response))
+    }
+
+    async fn list_variables(
+        &self,
+        request: Request<ListVariablesRequest>,
+    ) -> Result<Response<ListVariablesResponse>, Status> {
+        let request = request.into_inner();
+        let page = Page::parse(request.page_size, &request.page_token)?;
+        let after = page.after.as_deref().map(Name::parse).transpose().map_err(|_| bad_token())?;
+        let state = self.state(&request.session_id, &request.incarnation).await?;
+        let pattern = (!request.pattern.is_empty()).then(|| Glob::new(&request.pattern));
+        let matching = state
+            .variables_after(after.as_deref().unwrap_or_default())
+            .filter(|variable| pattern.as_ref().is_none_or(|glob| glob.matches(&variable.name)));
+        let items = matching.map(|variable| (variable.name.to_string(), convert::variable(variable, false)));
+        let (variables, next_page_token) = page.fill(items);
+        let (revision, incarnation) = convert::position(state.position());
+        Ok(Response::new(ListVariablesResponse { revision, incarnation, variables, next_page_token }))
+    }
+
+    async fn list_variable_versions(
+        &self,
+        request: Request<ListVariableVersionsRequest>,
+    ) -> Result<Response<ListVariableVersionsResponse>, Status> {
+        let request = request.into_inner();
+        Name::parse(&request.name)?;
+        let page = Page::parse(request.page_size, &request.page_token)?;
+        let below = page.after.as_deref().map(str::parse::<u64>).transpose().map_err(|_| bad_token())?;
+        let state = self.state(&request.session_id, &request.incarnation).await?;
+        let versions = state.history(&request.name).ok_or_else(|| missing(&state, &request.name))?;
+        let secret = state.variable(&request.name).is_some_and(|variable| variable.spec.secret);
+        let items = versions
+            .skip_while(|record| below.is_some_and(|below| record.version >= below))
+            .map(|record| (record.version.to_string(), convert::version(record, secret)));
+        let (versions, next_page_token) = page.fill(items);
+        let (revision, incarnation) = convert::position(state.position());
+        Ok(Response::new(ListVariableVersionsResponse { revision, incarnation, versions, next_page_token }))
+    }
+
+    async fn sync_variables(
+        &self,
+        request: Request<SyncVariablesRequest>,
+    ) -> Result<Response<SyncVariablesResponse>, Status> {
+        let secrets = principal(&request)?.read_secret;
+        let request = request.into_inner();
+        let id = SessionId::parse(&request.session_id)?;
+        let life = convert::incarnation(&request.incarnation)?;
+        convert::check_names("names", &request.names)?;
+        convert::check_names("new_names", &request.new_names)?;
+        let state = self.0.store.touch(&id, None).await?.state;
+        let known = watch::known(&state, life, request.known_revision)?;
+        let names: Vec<&str> = request.names.iter().map(String::as_str).collect();
+        let new_names: Vec<&str> = request.new_names.iter().map(String::as_str).collect();
+        let sync = state.sync(known, &names, &new_names);
+        let max = self.0.store.limits().message_bytes;
+        if sync.changed.iter().map(|variable| variable.value.encoded_len()).sum::<u64>() > max {
+            return Err(too_big(&state, max).into());
+        }
+        let response = convert::sync(state.position(), sync, secrets);
+        fits(&state, &response, max)?;
+        Ok(Response::new(response))
+    }
+
+    async fn watch_variables(
+        &self,
+        request: Request<WatchVariablesRequest>,
+    ) -> Result<Response<watch::Responses>, Status> {
+        let secrets = principal(&request)?.read_secret;
+        Ok(Response::new(watch::open(&self.0, request.into_inner(), secrets).await?))
+    }
+}
+
+impl Variables {
+    /// The published state of the session and life meant.
+    async fn state(&self, id: &str, incarnation: &prost::bytes::Bytes) -> Result<Arc<State>, Refusal> {
+        let id = SessionId::parse(id)?;
+        Ok(self.0.store.session(&id, convert::incarnation(incarnation)?).await?.state)
+    }
+}
+
+fn missing(state: &State, name: &str) -> Refusal {
+    let (session, closest) = (state.id.shared(), state.closest(name));
+    let error = Error::VariableNotFound { session, variable: name.into(), closest };
+    Refusal { error, position: Some(state.position()), operation: None }
+}
+
+fn too_big(state: &State, max: u64) -> Refusal {
+    let error = Error::LimitExceeded { limit: "message_bytes", max };
+    Refusal { error, position: Some(state.position()), operation: None }
+}
+
+fn fits(state: &State, response: &impl Message, max: u64) -> Result<(), Refusal> {
+    if response.encoded_len() as u64 > max { Err(too_big(state, max)) } else { Ok(()) }
+}

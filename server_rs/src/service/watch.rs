@@ -1,0 +1,265 @@
+//! Watches. Each stream is pulled by its reader: what a slow one has not asked for is not there yet, so it costs a
+//! cursor and nobody waits for it.
+
+use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
+
+use async_stream::try_stream;
+use futures_util::Stream;
+use prost::{Message as _, bytes::Bytes};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::{
+    error::{Error, Refusal},
+    proto::{
+        Changes, Heartbeat, Snapshot, WatchMode, WatchVariablesRequest, WatchVariablesResponse,
+        watch_variables_response::Event as Told,
+    },
+    server::Serving,
+    service::{convert, page::PAGE_BYTES},
+    session::{Body, Event, Filter, Incarnation, SessionId, State, Sync},
+    store::Watcher,
+    variable::Variable,
+};
+
+/// A watch's messages.
+pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<WatchVariablesResponse, Status>> + Send>>;
+
+/// The revision of this life up to which a client knows its names; none if it has to be told everything.
+pub(super) fn known(state: &State, life: Option<Incarnation>, revision: u64) -> Result<Option<u64>, Refusal> {
+    if revision == 0 || life.is_some_and(|life| life != state.incarnation) {
+        return Ok(None);
+    }
+    if revision > state.revision {
+        let problem = format!("{revision} lies in the future: the session is at {}", state.revision);
+        return Err(at(state, Error::invalid("known_revision", problem)));
+    }
+    Ok(Some(revision))
+}
+
+/// Opens a watch. What is refused before its first message is refused here.
+pub(super) async fn open(
+    serving: &Serving,
+    request: WatchVariablesRequest,
+    secrets: bool,
+) -> Result<Responses, Refusal> {
+    let id = SessionId::parse(&request.session_id)?;
+    let life = convert::incarnation(&request.incarnation)?;
+    let unknown = |_| Error::invalid("mode", format!("{} is no mode of this protocol version", request.mode));
+    let mode = WatchMode::try_from(request.mode).map_err(unknown)?;
+    convert::check_names("names", &request.names)?;
+    convert::check_names("new_names", &request.new_names)?;
+    let mut watcher = serving.store.watch(&id).await?;
+    let state = watcher.current()?;
+    let known = known(&state, life, request.known_revision)?;
+    let (_, incarnation) = convert::position(state.position());
+    let follow = Follow {
+        watcher,
+        incarnation,
+        stopping: serving.stopping.clone(),
+        heartbeat: serving.heartbeat,
+        next_beat: Instant::now(),
+        message_bytes: serving.store.limits().message_bytes,
+        secrets,
+    };
+    match mode {
+        WatchMode::Unspecified => Err(Error::invalid("mode", "has to be given: latest or every").into()),
+        WatchMode::Latest => {
+            let scope = Scope::new(request.names, request.new_names, &request.pattern);
+            Ok(Box::pin(follow.latest(known, scope)))
+        }
+        WatchMode::Every if !request.new_names.is_empty() => {
+            Err(Error::invalid("new_names", "is for mode latest; start a new watch with a new filter").into())
+        }
+        WatchMode::Every if life.is_some_and(|life| life != state.incarnation) => {
+            Err(at(&state, Error::SessionExpired { session: id.shared() }))
+        }
+        WatchMode::Every => {
+            if let Some(known) = known {
+                drop(log_since(&state, known)?);
+            }
+            Ok(Box::pin(follow.every(known, Filter::new(request.names, &request.pattern))))
+        }
+    }
+}
+
+/// What both modes need while they wait.
+struct Follow {
+    watcher: Watcher,
+    incarnation: Bytes,
+    stopping: CancellationToken,
+    heartbeat: Duration,
+    /// When the stream has been quiet for long enough. At first that is at once: a resumed watch that has nothing to
+    /// tell says so.
+    next_beat: Instant,
+    message_bytes: u64,
+    secrets: bool,
+}
+
+/// Which variables a watch of the latest state is about.
+struct Scope {
+    /// Those known as of the known revision.
+    narrow: Filter,
+    /// And those that are new to the client.
+    wide: Filter,
+    new_names: Vec<String>,
+}
+
+enum Wake {
+    /// There may be something to tell.
+    Changed,
+    /// It is time for a sign of life.
+    Quiet,
+}
+
+impl Follow {
+    fn latest(
+        mut self,
+        mut known: Option<u64>,
+        scope: Scope,
+    ) -> impl Stream<Item = Result<WatchVariablesResponse, Status>> + Send {
+        try_stream! {
+            let mut first = true;
+            loop {
+                let (position, mut sync) = {
+                    let state = self.watcher.current()?;
+                    let sync = if first { scope.first(&state, known) } else { state.sync_matching(known, &scope.wide) };
+                    (state.position(), sync)
+                };
+                known = Some(position.revision);
+                if first || sync.full || !sync.changed.is_empty() || !sync.absent.is_empty() {
+                    for (changed, partial) in parts(std::mem::take(&mut sync.changed)) {
+                        let part = Sync { full: sync.full, changed, absent: std::mem::take(&mut sync.absent) };
+                        let told = Told::Latest(convert::sync(position, part, self.secrets));
+                        yield self.tell(position.revision, told, partial);
+                    }
+                }
+                first = false;
+                while let Wake::Quiet = self.wait().await? {
+                    yield self.tell(position.revision, Told::Heartbeat(Heartbeat {}), false);
+                }
+            }
+        }
+    }
+
+    fn every(
+        mut self,
+        known: Option<u64>,
+        filter: Filter,
+    ) -> impl Stream<Item = Result<WatchVariablesResponse, Status>> + Send {
+        try_stream! {
+            let mut cursor = known.unwrap_or_default();
+            if known.is_none() {
+                let all = {
+                    let state = self.watcher.current()?;
+                    cursor = state.revision;
+                    state.variables().filter(|variable| filter.matches(&variable.name)).cloned().collect()
+                };
+                for (part, partial) in parts(all) {
+                    let variables = part.iter().map(|variable| convert::variable(variable, self.secrets)).collect();
+                    yield self.tell(cursor, Told::Snapshot(Snapshot { variables }), partial);
+                }
+            }
+            loop {
+                if self.stopping.is_cancelled() {
+                    Err(Error::Stopping)?;
+                }
+                if let Some(changes) = self.next_changes(&mut cursor, &filter)? {
+                    yield self.tell(cursor, Told::Changes(changes), false);
+                } else if let Wake::Quiet = self.wait().await? {
+                    yield self.tell(cursor, Told::Heartbeat(Heartbeat {}), false);
+                }
+            }
+        }
+    }
+
+    /// What the next revision after `cursor` that is of interest changed; moves the cursor there, past those that are
+    /// of none.
+    fn next_changes(&mut self, cursor: &mut u64, filter: &Filter) -> Result<Option<Changes>, Refusal> {
+        let state = self.watcher.current()?;
+        for event in log_since(&state, *cursor)? {
+            *cursor = event.position.revision;
+            let Body::Written(changes) = &event.body else { continue };
+            let matching = changes.iter().filter(|change| filter.matches(&change.name));
+            let changes: Vec<_> = matching.map(|change| convert::change(&state, event, change, self.secrets)).collect();
+            if changes.is_empty() {
+                continue;
+            }
+            let changes = Changes { changes };
+            // A revision is never split.
+            if changes.encoded_len() as u64 > self.message_bytes {
+                return Err(at(&state, Error::LimitExceeded { limit: "message_bytes", max: self.message_bytes }));
+            }
+            return Ok(Some(changes));
+        }
+        Ok(None)
+    }
+
+    fn tell(&mut self, revision: u64, told: Told, partial: bool) -> WatchVariablesResponse {
+        self.next_beat = Instant::now() + self.heartbeat;
+        WatchVariablesResponse { revision, incarnation: self.incarnation.clone(), event: Some(told), partial }
+    }
+
+    async fn wait(&mut self) -> Result<Wake, Error> {
+        tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => Err(Error::Stopping),
+            // Before changes: those that the filter drops must not keep the stream silent.
+            () = tokio::time::sleep_until(self.next_beat) => Ok(Wake::Quiet),
+            () = self.watcher.changed() => Ok(Wake::Changed),
+        }
+    }
+}
+
+impl Scope {
+    fn new(names: Vec<String>, new_names: Vec<String>, pattern: &str) -> Self {
+        let narrow = Filter::new(names.iter().cloned(), pattern);
+        let wide = Filter::new(names.into_iter().chain(new_names.iter().cloned()), pattern);
+        Self { narrow, wide, new_names }
+    }
+
+    fn first(&self, state: &State, known: Option<u64>) -> Sync {
+        // A filter of nothing is a filter of everything: with new names alone, nothing is known yet.
+        let resumes = self.new_names.is_empty() || self.narrow != Filter::default();
+        let mut sync = state.sync_matching(known.filter(|_| resumes), &self.narrow);
+        if sync.full {
+            return state.sync_matching(None, &self.wide);
+        }
+        let new_names: BTreeSet<&str> = self.new_names.iter().map(String::as_str).collect();
+        sync.changed.retain(|variable| !new_names.contains(&*variable.name));
+        sync.absent.retain(|name| !new_names.contains(&**name));
+        let new = state.sync(Some(state.revision), &[], &new_names.into_iter().collect::<Vec<_>>());
+        sync.changed.extend(new.changed);
+        sync.absent.extend(new.absent);
+        sync
+    }
+}
+
+fn at(state: &State, error: Error) -> Refusal {
+    Refusal { error, position: Some(state.position()), operation: None }
+}
+
+fn log_since(state: &State, revision: u64) -> Result<impl Iterator<Item = &Arc<Event>>, Refusal> {
+    state.log_since(revision).map_err(|compacted| at(state, Error::Compacted { oldest: compacted.oldest }))
+}
+
+/// Variables in parts of about a page's size, at least one, each with whether more follow.
+fn parts(variables: Vec<Arc<Variable>>) -> impl Iterator<Item = (Vec<Arc<Variable>>, bool)> {
+    /// More than name, version, author and the like take.
+    const AROUND: u64 = 512;
+    let (mut parts, mut bytes) = (vec![Vec::new()], 0);
+    for variable in variables {
+        let size = variable.value.encoded_len() + variable.spec.encoded_len() + variable.reason.len() as u64 + AROUND;
+        bytes += size;
+        if bytes > PAGE_BYTES as u64 && parts.last().is_some_and(|part| !part.is_empty()) {
+            parts.push(Vec::new());
+            bytes = size;
+        }
+        if let Some(part) = parts.last_mut() {
+            part.push(variable);
+        }
+    }
+    let last = parts.len() - 1;
+    parts.into_iter().enumerate().map(move |(index, part)| (part, index < last))
+}

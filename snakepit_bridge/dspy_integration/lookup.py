@@ -1,0 +1,105 @@
+"""Looking at what is bound on a program, and hearing of its changes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+
+from snakepit_bridge.dspy_integration.binding import Binding
+from snakepit_bridge.dspy_integration.overlay import overlay_of
+from snakepit_bridge.dspy_integration.paths import render, unknown
+from snakepit_bridge.dspy_integration.program import Program
+from snakepit_bridge.dspy_integration.scope import active, find
+from snakepit_bridge.dspy_integration.targets import locate
+from snakepit_bridge.exceptions import BindingError
+
+
+def bindings(program: Any) -> dict[str, str]:
+    """What is bound on a program: path -> variable."""
+    return {binding.path: binding.variable for binding in program_of(program).bindings.values()}
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """A binding as it is now.
+
+    Attributes:
+        variable: the variable's name.
+        value: what the path has: in a call as of its snapshot, else the newest this context has seen.
+        version: the variable's version; None if it does not exist, so that the default is in use.
+        detached: whether something else was assigned everywhere the binding had reached.
+        uncovered: predictors that the binding would reach if it were made now, but does not: added later, or assigned.
+    """
+
+    variable: str
+    value: Any
+    version: int | None
+    detached: bool
+    uncovered: tuple[str, ...] = ()
+
+
+def effective(program: Any) -> dict[str, Effective]:
+    """What each path of a program has now, and why. Without an rpc."""
+    return {binding.path: _effective(program, binding) for binding in program_of(program).bindings.values()}
+
+
+def on_change(program: Any, path: str, callback: Callable[[str, Any, Any], object]) -> None:
+    """Calls `callback(path, old, new)` when a call of this program finds another value than the one before.
+
+    Changes in between are conflated. Callbacks run one at a time, in the order of revisions, before the forward that
+    took the snapshot and on its thread or task; what they raise is logged. Copies of the program do not call them. For
+    every single change there is `watch_variables`.
+
+    Raises:
+        BindingError: the path is not bound, or the callback is a coroutine function.
+    """
+    if not callable(callback) or inspect.iscoroutinefunction(callback):
+        raise BindingError(f"{callback!r} cannot be called before a forward: give a plain function", {"path": path})
+    binding = bound(program, path)
+    with program_of(program).lock:
+        binding.callbacks.append(callback)
+
+
+def program_of(program: Any) -> Program:
+    """The bindings made on a module; an empty one if there are none."""
+    overlay = overlay_of(program) if isinstance(program, dspy.Module) else None
+    return overlay.program if overlay is not None and overlay.program is not None else Program()
+
+
+def bound(program: Any, path: str) -> Binding:
+    """The binding of a path. Raises BindingError if there is none."""
+    known = program_of(program).bindings
+    binding = next((binding for binding in known.values() if binding.path == path), None)
+    binding = binding or known.get(locate(program, path).target)
+    if binding is None:
+        raise unknown(path, "it is not bound", path, (other.path for other in known.values()))
+    return binding
+
+
+def _effective(program: Any, binding: Binding) -> Effective:
+    scope = find(active(), binding.session)
+    if scope is not None and binding.variable in scope.snapshot.names:
+        state = scope.snapshot.variables.get(binding.variable)
+        value, version = binding.value_in(scope.snapshot), state.version if state is not None else None
+    else:
+        value, version = binding.newest_value(), binding.newest_state()[1]
+    uncovered = []
+    if binding.target.kind != "attribute":
+        for reached in locate(program, _requested(binding)).reached:
+            overlay = overlay_of(reached.predictor)
+            if overlay is None or not overlay.serves(binding):
+                uncovered.append(_name_of(program, reached.predictor))
+    return Effective(binding.variable, value, version, binding.serving == 0, tuple(uncovered))
+
+
+def _requested(binding: Binding) -> str:
+    return render((*binding.target.owner, "lm", binding.target.name))
+
+
+def _name_of(program: Any, predictor: Any) -> str:
+    names = (name for name, module in program.named_sub_modules(type_=dspy.Predict) if module is predictor)
+    return next(names, "self").removeprefix("self.")

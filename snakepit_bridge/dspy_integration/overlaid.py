@@ -1,0 +1,200 @@
+"""The classes of modules in a bound program: a call takes one snapshot and runs inside it."""
+
+from __future__ import annotations
+
+import copy
+import copyreg
+import threading
+from typing import Any
+
+import dspy
+from dspy.dsp.utils.settings import thread_local_overrides
+
+from snakepit_bridge.dspy_integration.attributes import (
+    ConfigOverlay,
+    DemosOverlay,
+    LMOverlay,
+    SignatureOverlay,
+    storing,
+)
+from snakepit_bridge.dspy_integration.overlay import Overlay
+from snakepit_bridge.dspy_integration.scope import KEY, enter, leave, mark
+from snakepit_bridge.exceptions import BindingError
+
+PLAIN = "_snakepit_plain"
+
+
+class Overlaid:
+    """What a module of a bound program is besides its own class.
+
+    `bind` swaps a module's class to a subclass of this and of that class, with the same name. Copies keep the bindings
+    and share the session; a pickle is one of the plain class, without either.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the module with one snapshot, taken now unless a call around this one has taken it."""
+        overlay: Overlay | None = vars(self).get(KEY)
+        outer = thread_local_overrides.get().get(KEY)
+        if overlay is None or overlay.view.covered_by(outer):
+            result = super().__call__(*args, **kwargs)  # type: ignore[misc]
+            mark(result, outer)
+            return result
+        scope = overlay.open(self, outer)
+        if scope is None:
+            return super().__call__(*args, **kwargs)  # type: ignore[misc]
+        token = enter(scope)
+        try:
+            result = super().__call__(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            leave(token)
+        mark(result, scope)
+        return result
+
+    async def acall(self, *args: Any, **kwargs: Any) -> Any:
+        """The same, awaited. A module that has no `aforward` runs in a worker thread, as `dspy.asyncify` does it."""
+        overlay: Overlay | None = vars(self).get(KEY)
+        # Before the first await: an unbind meanwhile may take this class away.
+        run = super().acall if hasattr(self, "aforward") else dspy.asyncify(super().__call__)  # type: ignore[misc]
+        outer = thread_local_overrides.get().get(KEY)
+        if overlay is None or overlay.view.covered_by(outer):
+            result = await run(*args, **kwargs)
+            mark(result, outer)
+            return result
+        scope = await overlay.open_async(self, outer)
+        if scope is None:
+            return await run(*args, **kwargs)
+        token = enter(scope)
+        try:
+            result = await run(*args, **kwargs)
+        finally:
+            leave(token)
+        mark(result, scope)
+        return result
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        inherited = getattr(super(), "__deepcopy__", None)
+        if inherited is not None:
+            return inherited(memo)
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        state = copy.deepcopy(_state_of(self), memo)
+        if hasattr(twin, "__setstate__"):
+            twin.__setstate__(state)
+        else:
+            vars(twin).update(state)
+        return twin
+
+    def __copy__(self) -> Any:
+        inherited = getattr(super(), "__copy__", None)
+        if inherited is not None:
+            return inherited()
+        twin = type(self).__new__(type(self))
+        state = dict(_state_of(self))
+        if KEY in state:
+            # Else an assignment to the copy would detach the original.
+            state[KEY] = copy.copy(state[KEY])
+        if hasattr(twin, "__setstate__"):
+            twin.__setstate__(state)
+        else:
+            vars(twin).update(state)
+        return twin
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        reduced = super().__reduce_ex__(protocol)
+        if isinstance(reduced, str):
+            return reduced
+        function, arguments, state, *rest = (*reduced, None)[: max(3, len(reduced))]
+        cls = type(self)
+        plain = plain_class(cls)
+        if plain is not cls:
+            arguments = tuple(plain if argument is cls else argument for argument in arguments)
+            if function is copyreg.__newobj__:  # type: ignore[attr-defined]
+                # Pickle insists that its argument is the class of the object.
+                function = plain.__new__
+        if isinstance(state, dict):
+            state = {name: value for name, value in state.items() if name != KEY}
+        return function, arguments, state, *rest
+
+
+def _state_of(module: Any) -> dict[str, Any]:
+    state: dict[str, Any] = module.__getstate__()
+    return state
+
+
+class PredictOverlaid(Overlaid):
+    """The same for `dspy.Predict`, which reads its parameters from attributes of its own."""
+
+    config = ConfigOverlay("config")
+    signature = SignatureOverlay("signature")
+    demos = DemosOverlay("demos")
+    lm = LMOverlay("lm")
+
+    def reset(self) -> None:
+        """As `Predict.reset`; the bindings stay."""
+        with storing():
+            super().reset()  # type: ignore[misc]
+
+    def load_state(self, *args: Any, **kwargs: Any) -> Any:
+        """As `Predict.load_state`; the bindings stay."""
+        with storing():
+            return super().load_state(*args, **kwargs)  # type: ignore[misc]
+
+    def update_config(self, **kwargs: Any) -> None:
+        """Merges into the plain config; a bound parameter still wins."""
+        vars(self)["config"] = {**vars(self)["config"], **kwargs}
+
+
+_classes: dict[type, type] = {}
+_lock = threading.Lock()
+
+
+def overlaid_class(cls: type) -> type:
+    """The class to give to a module of class `cls` so that it can be bound; `cls` itself if it can be already."""
+    base = PredictOverlaid if issubclass(cls, dspy.Predict) else Overlaid
+    if issubclass(cls, base):
+        return cls
+    with _lock:
+        made = _classes.get(cls)
+        if made is None:
+            namespace: dict[str, Any] = {
+                "__module__": cls.__module__,
+                "__qualname__": cls.__qualname__,
+                "__doc__": cls.__doc__,
+                PLAIN: cls,
+            }
+            if "__firstlineno__" in cls.__dict__:
+                # Python 3.13 finds the source of a class by it.
+                namespace["__firstlineno__"] = cls.__dict__["__firstlineno__"]
+            meta: Any = type(cls)
+            made = _classes[cls] = meta(cls.__name__, (base, cls), namespace)
+        return made
+
+
+def plain_class(cls: type) -> type:
+    """The class that a module had before it was bound."""
+    plain: type = cls.__dict__.get(PLAIN, cls)
+    return plain
+
+
+def ensure_overlay(module: Any) -> Overlay:
+    """A module's overlay, made if there is none; the module's class is made ready for it."""
+    overlay: Overlay | None = vars(module).get(KEY)
+    if overlay is None:
+        cls = type(module)
+        wanted = overlaid_class(cls)
+        overlay = vars(module)[KEY] = Overlay(predictor=isinstance(module, dspy.Predict))
+        if wanted is not cls:
+            try:
+                module.__class__ = wanted
+            except TypeError as error:
+                del vars(module)[KEY]
+                raise BindingError(f"a {cls.__name__} cannot be bound: {error}") from None
+    return overlay
+
+
+def discard_overlay(module: Any) -> None:
+    """Takes an overlay that is empty away, and gives the module its own class back."""
+    vars(module).pop(KEY, None)
+    plain = plain_class(type(module))
+    if plain is not type(module):
+        module.__class__ = plain

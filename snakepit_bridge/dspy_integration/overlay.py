@@ -1,0 +1,279 @@
+"""What a module of a bound program reads through: which bindings it serves, and the snapshot it runs with."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import dspy
+
+from snakepit_bridge.dspy_integration.binding import MISSING, Binding
+from snakepit_bridge.dspy_integration.program import Program
+from snakepit_bridge.dspy_integration.prompts import dropped_demos
+from snakepit_bridge.dspy_integration.scope import KEY, Scope, find
+from snakepit_bridge.exceptions import BindingError, ServerUnavailableError
+from snakepit_bridge.mirror import Snapshot
+
+if TYPE_CHECKING:
+    from snakepit_bridge.session import Session
+
+logger = logging.getLogger(__name__)
+
+Slot = tuple[str, str]
+"""A target's kind and name, without its owner."""
+
+
+class Candidate(NamedTuple):
+    """A binding that would give a predictor something.
+
+    Attributes:
+        distance: how far above the predictor the binding's owner is; the nearest wins, then the latest.
+        task: for the instructions inside a `ReAct`, the task text at the head of its prompt.
+    """
+
+    distance: int
+    binding: Binding
+    task: str | None = None
+
+
+class View:
+    """What an overlay comes to, precomputed and immutable, so that a call in progress sees one state of it."""
+
+    def __init__(self, overlay: Overlay) -> None:
+        winners = {
+            slot: min(found, key=lambda candidate: (candidate.distance, -candidate.binding.serial))
+            for slot, found in overlay.candidates.items()
+        }
+        self.parameters = {name: won.binding for (kind, name), won in winners.items() if kind == "parameter"}
+        self.model = _binding(winners.get(("model", "model")))
+        self.instructions = winners.get(("instructions", "instructions"))
+        self.demos = _binding(winners.get(("demos", "demos")))
+        self.names = dict(overlay.names)
+        own = overlay.program.bindings.values() if overlay.program is not None else ()
+        found = [won.binding for won in winners.values()]
+        self.bindings = tuple(dict.fromkeys([*found, *self.names.values(), *overlay.through, *own]))
+        programs = (binding.program for binding in self.bindings)
+        self.programs = tuple(dict.fromkeys(program for program in programs if program is not None))
+        self.sessions: tuple[Session, ...] = tuple(dict.fromkeys(binding.session for binding in self.bindings))
+        self.wanted = {
+            session: frozenset(binding.variable for binding in self.bindings if binding.session is session)
+            for session in self.sessions
+        }
+        self.step = overlay.predictor and any(binding.step for binding in self.bindings)
+        self.checked: dict[Session, Mapping[str, Any]] = {}
+        self.covering: Snapshot | None = None
+
+    def covered_by(self, scope: Scope | None) -> bool:
+        """Whether a call inside `scope` needs no snapshot of its own."""
+        return scope is not None and all(self._covered(scope, session) for session in self.sessions)
+
+    def _covered(self, scope: Scope | None, session: Session) -> bool:
+        found = find(scope, session)
+        if found is None or (self.step and not found.pinned):
+            return False
+        if found.snapshot is self.covering or self.wanted[session] <= found.snapshot.names:
+            self.covering = found.snapshot
+            return True
+        return False
+
+    def lacking(self, scope: Scope | None) -> Iterator[Session]:
+        """The sessions of which a call inside `scope` has to take a snapshot."""
+        return (session for session in self.sessions if not self._covered(scope, session))
+
+    def check(self, module: Any, session: Session, snapshot: Snapshot) -> None:
+        """Checks a snapshot whole, before any of it is used.
+
+        Raises:
+            VariableNotFoundError, BindingError, ModelNotAllowedError: it holds nothing for a binding, or something
+                that the binding's target does not take.
+        """
+        inside = False
+        for binding in self.bindings:
+            if binding.session is session and binding.serving:
+                binding.check_in(snapshot)
+                inside = inside or binding.target.kind in {"model", "demos"}
+        if not inside:
+            return
+        for _, predictor in module.named_sub_modules(type_=dspy.Predict):
+            overlay = overlay_of(predictor)
+            if overlay is None:
+                continue
+            model, demos = overlay.view.model, overlay.view.demos
+            if model is not None and model.session is session:
+                choose_model(model, vars(predictor)["lm"], snapshot)
+            if demos is not None and demos.session is session:
+                check_demos(demos, demos.value_in(snapshot), vars(predictor)["signature"])
+
+    def accept(self, module: Any, session: Session, snapshot: Snapshot) -> None:
+        """Checks a snapshot that differs from the one before, and tells the callbacks."""
+        self.check(module, session, snapshot)
+        for program in self.programs:
+            program.observe(session, snapshot)
+        self.checked[session] = snapshot.variables
+
+    def defaults(self, session: Session, error: ServerUnavailableError) -> Snapshot:
+        """The snapshot to go on with when none is to be had and every binding has its default. Else raises `error`."""
+        wanted = [binding for binding in self.bindings if binding.session is session and binding.serving]
+        if not wanted or any(binding.default is MISSING for binding in wanted):
+            raise error
+        logger.warning("using the defaults of %d bindings: %s", len(wanted), error)
+        return Snapshot(session.session_id, b"", 0, {}, self.wanted[session])
+
+
+def _binding(won: Candidate | None) -> Binding | None:
+    return won.binding if won is not None else None
+
+
+def choose_model(binding: Binding, base: Any, snapshot: Snapshot) -> Any:
+    """The LM that a model binding means in a snapshot, for a predictor whose own LM is `base`.
+
+    Raises:
+        ModelNotAllowedError: the binding may not switch to it.
+    """
+    base = base or dspy.settings.lm
+    value = binding.value_in(snapshot)
+    return base if value is None or binding.models is None else binding.models.lm_for(base, value)
+
+
+def check_demos(binding: Binding, demos: list[Any] | None, signature: Any) -> None:
+    """Raises BindingError if a predictor of this signature would not use each of the demos."""
+    if dropped := dropped_demos(demos or [], signature):
+        raise BindingError(
+            f"{binding.path!r} is bound to variable {binding.variable!r}, but its items {dropped} lack an input or an "
+            f"output of the signature ({', '.join(signature.fields)}), so that DSPy would drop them from the prompt",
+            {"path": binding.path, "variable": binding.variable},
+        )
+
+
+class Overlay:
+    """The bindings that one module serves. Lives in the module's `__dict__`, where DSPy looks for no parameters in it.
+
+    Attributes:
+        program: if `bind` was called on this very module, its bindings.
+        candidates: for a predictor, what could give it each thing.
+        names: the bindings that are read as an attribute of this module.
+        through: bindings of modules above, served below this module.
+        context: for a variable-aware module, the session context it was given.
+        auto_sync: whether a call takes a snapshot by itself.
+        held: without auto_sync, the snapshots in use.
+    """
+
+    def __init__(self, *, predictor: bool) -> None:
+        self.predictor = predictor
+        self.program: Program | None = None
+        self.candidates: dict[Slot, list[Candidate]] = {}
+        self.names: dict[str, Binding] = {}
+        self.through: list[Binding] = []
+        self.context: Any = None
+        self.auto_sync = True
+        self.held: dict[Session, Snapshot] = {}
+        self.view = View(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Overlay:
+        twin = Overlay(predictor=self.predictor)
+        memo[id(self)] = twin
+        twin.program = copy.deepcopy(self.program, memo)
+        twin.candidates = {
+            slot: [found._replace(binding=copy.deepcopy(found.binding, memo)) for found in candidates]
+            for slot, candidates in self.candidates.items()
+        }
+        twin.names = {name: copy.deepcopy(binding, memo) for name, binding in self.names.items()}
+        twin.through = [copy.deepcopy(binding, memo) for binding in self.through]
+        twin.context, twin.auto_sync, twin.held = self.context, self.auto_sync, dict(self.held)
+        twin.rebuild()
+        return twin
+
+    def rebuild(self) -> None:
+        """Puts what was added or removed into effect."""
+        self.candidates = {slot: found for slot, found in self.candidates.items() if found}
+        self.view = View(self)
+
+    def serves(self, binding: Binding) -> bool:
+        """Whether this module reads the binding, be it in the shadow of a nearer one."""
+        if any(found.binding is binding for candidates in self.candidates.values() for found in candidates):
+            return True
+        return binding.target.kind == "attribute" and self.names.get(binding.target.name) is binding
+
+    def offer(self, slot: Slot, candidate: Candidate) -> None:
+        """Serves a binding to this predictor."""
+        self.candidates = {**self.candidates, slot: [*self.candidates.get(slot, ()), candidate]}
+        candidate.binding.serving += 1
+
+    def drop(self, binding: Binding) -> None:
+        """Stops serving a binding."""
+        if self.serves(binding):
+            binding.serving -= 1
+        self.candidates = {
+            slot: [candidate for candidate in found if candidate.binding is not binding]
+            for slot, found in self.candidates.items()
+        }
+        self.names = {name: named for name, named in self.names.items() if named is not binding}
+        self.through = [passing for passing in self.through if passing is not binding]
+        self.rebuild()
+
+    def drop_slot(self, slot: Slot) -> None:
+        """Stops serving whatever gives this predictor one thing, because it was assigned."""
+        for candidate in self.candidates.get(slot, ()):
+            candidate.binding.serving -= 1
+            detached(candidate.binding)
+        self.candidates = {kept: found for kept, found in self.candidates.items() if kept != slot}
+        self.rebuild()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of it is left."""
+        return not (self.program or self.candidates or self.names or self.through or self.context)
+
+    def open(self, module: Any, outer: Scope | None) -> Scope | None:
+        """The scope that a call of `module` runs in, with what `outer` lacks taken now."""
+        scope, view = outer, self.view
+        for session in view.lacking(outer):
+            snapshot = self._held(view, session)
+            if snapshot is None:
+                try:
+                    snapshot = session.take()
+                except ServerUnavailableError as error:
+                    snapshot = view.defaults(session, error)
+            scope = self._opened(module, view, session, snapshot, scope)
+        return scope
+
+    async def open_async(self, module: Any, outer: Scope | None) -> Scope | None:
+        """`open`, without blocking the loop."""
+        scope, view = outer, self.view
+        for session in view.lacking(outer):
+            snapshot = self._held(view, session)
+            if snapshot is None:
+                try:
+                    snapshot = await session.take_async()
+                except ServerUnavailableError as error:
+                    snapshot = view.defaults(session, error)
+            scope = self._opened(module, view, session, snapshot, scope)
+        return scope
+
+    def _held(self, view: View, session: Session) -> Snapshot | None:
+        held = None if self.auto_sync else self.held.get(session)
+        return held if held is not None and view.wanted[session] <= held.names else None
+
+    def _opened(self, module: Any, view: View, session: Session, snapshot: Snapshot, scope: Scope | None) -> Scope:
+        if view.checked.get(session) is not snapshot.variables:
+            view.accept(module, session, snapshot)
+        if not self.auto_sync:
+            self.held[session] = snapshot
+        return Scope(session, snapshot, scope)
+
+
+def overlay_of(module: Any) -> Overlay | None:
+    """The overlay of a module, or None while it has none."""
+    overlay: Overlay | None = vars(module).get(KEY)
+    return overlay
+
+
+def detached(binding: Binding) -> None:
+    """Says, once, that an assignment took something out of a binding."""
+    logger.warning(
+        "%r was assigned, so it no longer follows variable %r; bind it again to undo that",
+        binding.path,
+        binding.variable,
+    )

@@ -1,0 +1,106 @@
+"""A bound program as a whole: its bindings, and who hears of their changes."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+from snakepit_bridge.dspy_integration.binding import MISSING, Binding, Target, same
+
+if TYPE_CHECKING:
+    from snakepit_bridge.mirror import Snapshot
+    from snakepit_bridge.session import Session
+
+logger = logging.getLogger(__name__)
+
+
+class Program:
+    """The bindings made on one module, by target, and the snapshot it saw last.
+
+    It refers to no module; see `Binding`.
+    """
+
+    def __init__(self) -> None:
+        self.bindings: dict[Target, Binding] = {}
+        # Held while callbacks run, which serialises them; a callback may call the program again.
+        self.lock = threading.RLock()
+        self._seen: dict[Session, Snapshot] = {}
+        self._values: dict[Target, Any] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Program:
+        twin = Program()
+        memo[id(self)] = twin
+        with self.lock:
+            twin._seen = dict(self._seen)
+            twin._values = dict(self._values)
+            twin.bindings = {target: copy.deepcopy(binding, memo) for target, binding in self.bindings.items()}
+        return twin
+
+    def add(self, binding: Binding) -> None:
+        """Takes a binding in, in place of one with the same target."""
+        with self.lock:
+            binding.program = self
+            self.remove(binding.target)
+            self.bindings[binding.target] = binding
+            state, version = binding.newest_state()
+            if state is None and version is not None and binding.described is not None:
+                self._values[binding.target] = binding.described.value
+            else:
+                self._values[binding.target] = _value_of(state, binding)
+
+    def remove(self, target: Target) -> Binding | None:
+        """Takes a binding out; when this returns, none of its callbacks will be called any more."""
+        with self.lock:
+            binding = self.bindings.pop(target, None)
+            self._values.pop(target, None)
+            if binding is not None:
+                binding.callbacks.clear()
+            return binding
+
+    def observe(self, session: Session, snapshot: Snapshot) -> dict[str, tuple[Any, Any]]:
+        """Notes a snapshot that this program took; tells the callbacks, if it is newer, what is different now.
+
+        Returns:
+            path -> (old, new) of what changed.
+        """
+        if self._seen.get(session) is snapshot:
+            return {}
+        with self.lock:
+            previous = self._seen.get(session)
+            if previous is not None and not _newer(snapshot, previous):
+                return {}
+            self._seen[session] = snapshot
+            changed: list[tuple[Binding, Any, Any]] = []
+            for target, binding in self.bindings.items():
+                if binding.session is not session or binding.variable not in snapshot.names:
+                    continue
+                old, new = self._values[target], _value_of(snapshot.variables.get(binding.variable), binding)
+                if not same(old, new):
+                    changed.append((binding, old, new))
+                    self._values[target] = new
+            for binding, old, new in changed:
+                # Emptied by an unbind, also by one inside a callback.
+                for callback in tuple(binding.callbacks):
+                    if callback not in binding.callbacks:
+                        continue
+                    try:
+                        callback(binding.path, old, new)
+                    except Exception:
+                        logger.exception("a callback on %r failed", binding.path)
+            return {binding.path: (old, new) for binding, old, new in changed}
+
+
+def _value_of(state: Any, binding: Binding) -> Any:
+    if state is not None:
+        return state.value
+    return None if binding.default is MISSING else binding.default
+
+
+def _newer(snapshot: Snapshot, previous: Snapshot) -> bool:
+    if snapshot.incarnation != previous.incarnation:
+        return True
+    if snapshot.revision != previous.revision:
+        return snapshot.revision > previous.revision
+    return snapshot.names != previous.names

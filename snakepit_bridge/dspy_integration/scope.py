@@ -1,0 +1,119 @@
+"""The snapshot that a call runs with, and the answers made in it.
+
+It lives in DSPy's own context overrides under one private key, because those are what DSPy carries into the threads of
+`dspy.Parallel`, `batch` and `asyncify`, and into tasks. A ContextVar of our own would be lost there.
+"""
+
+from __future__ import annotations
+
+from contextvars import Token
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import dspy
+from dspy.dsp.utils.settings import thread_local_overrides
+from dspy.dsp.utils.utils import dotdict
+
+from snakepit_bridge.session_context import session_of
+
+if TYPE_CHECKING:
+    from snakepit_bridge.mirror import Snapshot
+    from snakepit_bridge.session import Session
+
+KEY = "_snakepit"
+_REVISION = "_snakepit_revision"
+
+
+class Scope:
+    """One session's snapshot in a call, and the scope around it. Immutable."""
+
+    __slots__ = ("outer", "pinned", "session", "snapshot")
+
+    def __init__(self, session: Session, snapshot: Snapshot, outer: Scope | None, *, pinned: bool = False) -> None:
+        self.session = session
+        self.snapshot = snapshot
+        self.outer = outer
+        self.pinned = pinned
+
+
+def active() -> Scope | None:
+    """The scope this code runs in."""
+    scope: Scope | None = thread_local_overrides.get().get(KEY)
+    return scope
+
+
+def find(scope: Scope | None, session: Session) -> Scope | None:
+    """The innermost scope of a session."""
+    while scope is not None and scope.session is not session:
+        scope = scope.outer
+    return scope
+
+
+def enter(scope: Scope) -> Token[Any]:
+    """Makes a scope the active one.
+
+    What `dspy.context(_snakepit=scope)` does, without copying all global settings: the module's own call does that.
+    """
+    token: Token[Any] = thread_local_overrides.set(dotdict({**thread_local_overrides.get(), KEY: scope}))
+    return token
+
+
+def leave(token: Token[Any]) -> None:
+    """Makes the scope before the one entered active again."""
+    thread_local_overrides.reset(token)
+
+
+def mark(result: Any, scope: Scope | None) -> None:
+    """Notes in a prediction the revision that it was made with. In an attribute: equal predictions share no state."""
+    if scope is not None and isinstance(result, dspy.Prediction):
+        # Without a server's answer there is no revision, only defaults.
+        vars(result)[_REVISION] = scope.snapshot.revision if scope.snapshot.incarnation else None
+
+
+def revision_of(prediction: Any) -> int | None:
+    """The session's revision that an answer of a bound program was made with.
+
+    That of the snapshot which the outermost call took; under `refresh="step"` each predictor's own answer carries its
+    own. None if no bound program made it, or if only the defaults of its bindings were used.
+    """
+    revision: int | None = getattr(prediction, "__dict__", {}).get(_REVISION)
+    return revision
+
+
+class snapshot:  # noqa: N801 - used like a function
+    """Runs several bound programs with one snapshot of a session: `with sb.snapshot(ctx): ...`, also `async with`.
+
+    Costs what one forward costs. Inside, `refresh="step"` takes none either. Gives the snapshot; its `revision` tells
+    which it is. A program bound inside to a name that was not tracked before takes its own.
+
+    Args:
+        session: a SessionContext or its blocking twin.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self._session = session_of(session)
+        self._token: Token[Any] | None = None
+
+    def __enter__(self) -> Snapshot:
+        outer = find(active(), self._session)
+        return self._enter(outer.snapshot if outer is not None else self._session.take())
+
+    async def __aenter__(self) -> Snapshot:
+        outer = find(active(), self._session)
+        return self._enter(outer.snapshot if outer is not None else await self._session.take_async())
+
+    def _enter(self, taken: Snapshot) -> Snapshot:
+        self._token = enter(Scope(self._session, taken, active(), pinned=True))
+        return taken
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        token, self._token = self._token, None
+        if token is not None:
+            leave(token)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
