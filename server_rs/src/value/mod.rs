@@ -14,8 +14,9 @@ use prost::bytes::Bytes;
 
 pub use array::{Dtype, NdArray};
 
-/// How deep lists and maps may nest; a list of scalars is 1 deep.
-pub const MAX_DEPTH: usize = 64;
+/// How deep lists and maps may nest; a list of scalars is 1 deep. Protobuf parsers give up at 100 messages inside each
+/// other, and a level of a map is three, with an array at the bottom and up to five messages around the value.
+pub const MAX_DEPTH: usize = 30;
 
 /// The greatest magnitude up to which every integer is a float exactly: 2^53.
 pub const MAX_EXACT_INTEGER: i64 = 1 << 53;
