@@ -1,5 +1,11 @@
 """Live, typed, versioned variables for DSPy programs."""
 
+import os
+
+# gRPC's own fork handlers crash a forked child now and then while a stream is open; without them a child that leaves
+# gRPC alone is safe, and ours does. gRPC reads this when it is imported.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 from snakepit_bridge import exceptions
 from snakepit_bridge.batch import Batch
 from snakepit_bridge.blocking import BlockingContext

@@ -80,6 +80,11 @@ class Session:
         refuse_pickle("session")
 
     @property
+    def connected(self) -> bool:
+        """Whether there is a channel, open or closed."""
+        return self._connection is not None
+
+    @property
     def connection(self) -> Connection:
         """The channel and its stubs; only after `open`."""
         if self._connection is None:
@@ -91,10 +96,10 @@ class Session:
 
         Openers that race all ask for the same incarnation, so that it does not matter who is first.
         """
-        if self._forked:
+        if self._forked or _forked_after_connecting:
             raise ForkedProcessError(
-                f"session {self.session_id!r} was connected in the parent process and does not survive a fork; "
-                "connect in the child, or start workers with multiprocessing's 'spawn'",
+                f"session {self.session_id!r}: this process was forked from one that had a connection, which gRPC does "
+                "not survive; start workers with multiprocessing's 'spawn' or 'forkserver' method",
                 {"session": self.session_id},
             )
         if self.closing.is_set():
@@ -275,8 +280,13 @@ class Session:
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
+_forked_after_connecting = False
+
+
 def _after_fork() -> None:
+    global _forked_after_connecting  # noqa: PLW0603
     for session in list(_sessions):
+        _forked_after_connecting |= session.connected
         session.forked()
 
 
