@@ -1,8 +1,9 @@
 use snakepit_server::config::Limits;
 
-/// What the server accepts; beyond it a request is refused with LIMIT_EXCEEDED.
+/// What the server accepts; beyond it a request is refused with `LIMIT_EXCEEDED`.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
+#[expect(clippy::struct_field_names, reason = "the fields are the flags")]
 pub(super) struct LimitFlags {
     /// Bytes of one encoded value [default: 16 MiB].
     #[arg(long, env = "SNAKEPIT_LIMIT_VALUE_BYTES", value_name = "BYTES")]

@@ -16,9 +16,9 @@ use tokio::runtime;
 
 use failure::Failure;
 
-/// Live, typed, versioned variables for DSPy programs.
 #[derive(Debug, Parser)]
 #[command(
+    about = "Live, typed, versioned variables for DSPy programs",
     name = "snakepit",
     version,
     after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the server cannot be reached or is stopping."

@@ -47,7 +47,10 @@ fn choice(text: &str, spec: &VariableSpec) -> Value {
         Some(_) | None => &[],
     };
     let as_text = Value { kind: Some(Kind::StringValue(text.into())) };
-    let written_like_this = |choice: &&Value| **choice == as_text || json::of(choice).to_string() == text;
+    let written_like_this = |choice: &&Value| {
+        let written = json::of(choice).to_string();
+        **choice == as_text || written == text
+    };
     choices.iter().find(written_like_this).cloned().unwrap_or(as_text)
 }
 

@@ -4,12 +4,8 @@ use crate::{
     error::Error,
     proto,
     proto::value::Kind,
-    value::{Dtype, NdArray, Value},
+    value::{Dtype, MAX_DEPTH, NdArray, Value},
 };
-
-/// How deep values may nest. Protobuf implementations read at most 100 messages inside each other; a level of a map
-/// takes three, and four are around a value in a watch's change.
-pub(super) const MAX_DEPTH: usize = 32;
 
 /// The value of a field that has to be given.
 pub(super) fn parse(field: &str, value: Option<proto::Value>) -> Result<Value, Error> {

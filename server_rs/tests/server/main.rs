@@ -1,0 +1,21 @@
+//! What the server does, seen from outside: through a real server and the generated client.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::default_trait_access, reason = "the messages' types say nothing here")]
+
+mod command_line;
+mod discovery;
+mod errors;
+mod expiry;
+mod hostile;
+mod limits;
+mod raw;
+mod reads;
+mod sessions;
+mod setup;
+mod stop;
+mod sync;
+mod values;
+mod watch_every;
+mod watch_latest;
+mod writes;

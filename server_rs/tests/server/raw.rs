@@ -1,0 +1,70 @@
+//! A client that sends any bytes.
+
+use prost::bytes::{Buf as _, BufMut as _, Bytes};
+use tonic::{
+    Request, Status,
+    client::Grpc,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codegen::http::uri::PathAndQuery,
+    transport::Channel,
+};
+
+/// Sends bytes as the request of a method; answers with those of the response.
+pub async fn call(channel: &Channel, method: &'static str, request: impl Into<Bytes>) -> Result<Bytes, Status> {
+    let mut client = Grpc::new(channel.clone());
+    client.ready().await.unwrap();
+    client
+        .unary(Request::new(request.into()), PathAndQuery::from_static(method), Raw)
+        .await
+        .map(tonic::Response::into_inner)
+}
+
+/// A length-delimited protobuf field.
+pub fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![number << 3 | 2];
+    let mut length = content.len();
+    while length > 127 {
+        bytes.push(u8::try_from(length & 127).unwrap() | 128);
+        length >>= 7;
+    }
+    bytes.push(u8::try_from(length).unwrap());
+    bytes.extend(content);
+    bytes
+}
+
+#[derive(Default)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
+}
