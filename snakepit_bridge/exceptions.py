@@ -225,23 +225,16 @@ class LimitExceededError(BridgeError):
         return self._number("max")
 
 
-class _AboutToolError(BridgeError):
-    @property
-    def tool(self) -> str:
-        """The tool's name."""
-        return self.facts.get("tool", "")
+class ToolNotFoundError(BridgeError):
+    """The session has no such tool. Facts: tool."""
 
 
-class ToolNotFoundError(_AboutToolError):
-    """The session has no such tool."""
+class ToolExistsError(BridgeError):
+    """Another tool of that name is offered. Facts: tool."""
 
 
-class ToolExistsError(_AboutToolError):
-    """Another tool of that name is offered."""
-
-
-class ToolUnavailableError(_AboutToolError):
-    """Nobody can run the tool now."""
+class ToolUnavailableError(BridgeError):
+    """Nobody can run the tool now. Facts: tool."""
 
 
 class CallCancelledError(BridgeError):

@@ -45,13 +45,21 @@ async def get(
         PermissionDeniedError: one is a secret that this client may not read.
     """
     variables = await describe(session, waiting, names, allow_missing=allow_missing)
-    for variable in variables.values():
-        if variable.redacted:
-            raise PermissionDeniedError(
-                f"{variable.name} is a secret that this client may not read",
-                {"session": session.session_id, "variable": variable.name, "role": "secrets"},
-            )
-    return {name: variable.value for name, variable in variables.items()}
+    return {name: _readable(session, variable).value for name, variable in variables.items()}
+
+
+async def readable(session: Session, waiting: Waiting, name: str) -> Variable:
+    """One variable with a value; raises like `get`."""
+    return _readable(session, (await describe(session, waiting, [name]))[name])
+
+
+def _readable(session: Session, variable: Variable) -> Variable:
+    if variable.redacted:
+        raise PermissionDeniedError(
+            f"{variable.name} is a secret that this client may not read",
+            {"session": session.session_id, "variable": variable.name, "role": "secrets"},
+        )
+    return variable
 
 
 async def list_variables(session: Session, waiting: Waiting, pattern: str) -> list[Variable]:

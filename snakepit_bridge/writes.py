@@ -77,7 +77,7 @@ async def modify(
 ) -> Any:
     """Sets a variable to `change(its value)`, again with the newer value whenever another writer came first."""
     while True:
-        variable = (await reads.describe(session, waiting, [name]))[name]
+        variable = await reads.readable(session, waiting, name)
         value = change(variable.value)
         operations = Batch().set(name, value, expected_version=variable.version).operations
         try:
