@@ -1,10 +1,4 @@
-//! Values as JSON. What JSON has is itself: null, booleans, integers (all 64 bits exact), finite floats (always with a
-//! fraction or an exponent), text, lists, and maps in order. The rest is an object with one key that begins with `$`:
-//!
-//! - `{"$float": "NaN" | "Infinity" | "-Infinity"}`
-//! - `{"$bytes": BASE64}`
-//! - `{"$ndarray": {"dtype": "float32", "shape": [2, 3], "data": BASE64}}`, row-major and little-endian
-//! - `{"$map": [[KEY, VALUE], ...]}` for a map that would read as one of these
+//! Values as JSON, in the form that `snakepit var --help` describes.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Number, Value as Json, json};

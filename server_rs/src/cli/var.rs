@@ -15,11 +15,20 @@ use super::{
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Values in JSON, here and with --json: null, booleans, integers (all 64 bits exact), floats with a fraction or an
-/// exponent, text, lists, and maps in order are themselves. Other floats are {"$float": "NaN"}, "Infinity" or "-Infinity";
-/// bytes are {"$bytes": BASE64}; arrays are {"$ndarray": {"dtype": "float32", "shape": [2, 3], "data": BASE64}}, row-major
-/// and little-endian; a map that would read as one of these is {"$map": [[KEY, VALUE], ...]}.
+const JSON: &str = r#"Values in JSON, given to `set` and printed with --json:
+  null, true, false, 1, 0.5, "text", [...], {...}   as they are: integers exact to 64 bits, floats always with a
+                                                    fraction or an exponent, maps in order
+  {"$float": "NaN"}                                 or "Infinity", "-Infinity"
+  {"$bytes": BASE64}                                raw bytes
+  {"$ndarray": {"dtype": "float32", "shape": [2, 3], "data": BASE64}}
+                                                    an array, row-major and little-endian
+  {"$map": [[KEY, VALUE], ...]}                     a map that would read as one of these
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the server cannot be reached or is stopping."#;
+
+/// Read, write and watch the variables of a session.
 #[derive(Debug, clap::Args)]
+#[command(after_help = JSON)]
 pub(super) struct Var {
     /// The server.
     #[arg(long, global = true, env = "SNAKEPIT_ADDRESS", default_value = "127.0.0.1:50051", value_name = "HOST:PORT")]
