@@ -80,11 +80,6 @@ class Session:
         refuse_pickle("session")
 
     @property
-    def connected(self) -> bool:
-        """Whether there is a channel, open or closed."""
-        return self._connection is not None
-
-    @property
     def connection(self) -> Connection:
         """The channel and its stubs; only after `open`."""
         if self._connection is None:
@@ -208,22 +203,20 @@ class Session:
         if self._connection is not None:
             self._connection.channel.close()
         if self._local is not None:
-            try:
-                self._local.result(max(deadline - time.monotonic(), 0)).close()
-            except Exception:
-                # It never started, or is still starting: it ends with this process at the latest.
-                return
+            # At once if it runs; when it has started if it is still starting.
+            self._local.add_done_callback(_close_server)
 
     async def close_async(self) -> None:
         """`close`, without blocking the running loop."""
         if not self.closing.is_set():
             await ASYNCIO.result(in_thread(self.close, "snakepit-close"), None)
 
-    def forked(self) -> None:
-        """In a forked child: whatever comes next is refused, and the parent's channel is left alone."""
+    def forked(self) -> bool:
+        """In a forked child: what comes next is refused, the parent's channel left alone; tells whether there is one."""
         self._forked = True
         self._lock = threading.Lock()
         self.mirror.abandon()
+        return self._connection is not None
 
     def track(self, names: Iterable[str]) -> None:
         """These names belong to the mirror from now on; counted, so that every `track` needs its `untrack`."""
@@ -277,6 +270,11 @@ class Session:
         return await writes.write(self, ASYNCIO, operations, reason)
 
 
+def _close_server(starting: Future[LocalServer]) -> None:
+    if starting.exception() is None:
+        starting.result().close()
+
+
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
@@ -286,8 +284,7 @@ _forked_after_connecting = False
 def _after_fork() -> None:
     global _forked_after_connecting  # noqa: PLW0603
     for session in list(_sessions):
-        _forked_after_connecting |= session.connected
-        session.forked()
+        _forked_after_connecting |= session.forked()
 
 
 def _at_exit() -> None:
