@@ -6,7 +6,6 @@ import atexit
 import builtins
 import os
 import random
-import secrets
 import threading
 import time
 import weakref
@@ -48,9 +47,9 @@ class Session:
         self, address: str, session_id: str | None, settings: Settings, launch: Callable[[], LocalServer] | None = None
     ) -> None:
         self.address = address
-        self.session_id = session_id or secrets.token_hex(8)
+        self.session_id = session_id or os.urandom(8).hex()
         self.settings = settings
-        self.client_id = secrets.token_hex(8)
+        self.client_id = os.urandom(8).hex()
         self.author = f"{user()}/{os.getpid()}"
         self.closing = threading.Event()
         self.revision = 0
@@ -58,7 +57,7 @@ class Session:
         # The life this context speaks to, pinned at the first open: reads and writes never move to another one.
         self.incarnation = b""
         self.heartbeat = 5.0
-        self._wanted = secrets.token_bytes(16)
+        self._wanted = os.urandom(16)
         self._launch = launch
         self._local: Future[LocalServer] | None = None
         self._connection: Connection | None = None
@@ -212,7 +211,7 @@ class Session:
             await ASYNCIO.result(in_thread(self.close, "snakepit-close"), None)
 
     def forked(self) -> bool:
-        """In a forked child: what comes next is refused, the parent's channel left alone; tells whether there is one."""
+        """In a forked child: refuses what comes next, leaves the parent's channel alone; tells whether there is one."""
         self._forked = True
         self._lock = threading.Lock()
         self.mirror.abandon()
