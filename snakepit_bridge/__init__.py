@@ -1,20 +1,18 @@
 """Live, typed, versioned variables for DSPy programs."""
 
 import os
+from typing import TYPE_CHECKING, Any
 
-# gRPC's own fork handlers crash a forked child now and then while a stream is open; without them a child that leaves
-# gRPC alone is safe, and ours does. gRPC reads this when it is imported.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-
-from snakepit_bridge import exceptions
-from snakepit_bridge.batch import Batch
-from snakepit_bridge.blocking import BlockingContext
-from snakepit_bridge.changes import Change
-from snakepit_bridge.exceptions import BridgeError
-from snakepit_bridge.server import LocalServer, local_server
-from snakepit_bridge.session_context import SessionContext
-from snakepit_bridge.variables import Author, Outcome, Variable, VariableVersion
-from snakepit_bridge.watch import BlockingWatch, Watch
+if TYPE_CHECKING:
+    from snakepit_bridge import exceptions
+    from snakepit_bridge.batch import Batch
+    from snakepit_bridge.blocking import BlockingContext
+    from snakepit_bridge.changes import Change
+    from snakepit_bridge.exceptions import BridgeError
+    from snakepit_bridge.server import LocalServer, local_server
+    from snakepit_bridge.session_context import SessionContext
+    from snakepit_bridge.variables import Author, Outcome, Variable, VariableVersion
+    from snakepit_bridge.watch import BlockingWatch, Watch
 
 __all__ = [
     "Author",
@@ -32,3 +30,41 @@ __all__ = [
     "exceptions",
     "local_server",
 ]
+
+# gRPC's own fork handlers crash a forked child now and then while a stream is open; without them a child that leaves
+# gRPC alone is safe, and ours does. gRPC reads this when it is imported.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+_HOMES = {
+    "Author": "variables",
+    "Batch": "batch",
+    "BlockingContext": "blocking",
+    "BlockingWatch": "watch",
+    "BridgeError": "exceptions",
+    "Change": "changes",
+    "LocalServer": "server",
+    "Outcome": "variables",
+    "SessionContext": "session_context",
+    "Variable": "variables",
+    "VariableVersion": "variables",
+    "Watch": "watch",
+    "local_server": "server",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # At first use: gRPC and protobuf take a tenth of a second, which nobody should pay for an import alone.
+    from importlib import import_module
+
+    if name in _HOMES:
+        found = getattr(import_module(f"snakepit_bridge.{_HOMES[name]}"), name)
+    elif name == "exceptions":
+        found = import_module("snakepit_bridge.exceptions")
+    else:
+        raise AttributeError(f"module 'snakepit_bridge' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -114,7 +114,7 @@ class Freshness:
             return
         with self._lock:
             if self._warned:
-                logger.warning("session %s: %s answers again", self._session.session_id, self._session.address)
+                logger.info("session %s: %s answers again", self._session.session_id, self._session.address)
             self._cause, self._rest, self._warned = None, _FIRST_REST, False
 
     def _failed(self, cause: BridgeError) -> None:

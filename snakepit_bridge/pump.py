@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from snakepit_bridge.changes import Change, Teller
-from snakepit_bridge.exceptions import BridgeError, CompactedError, ServerUnavailableError, SessionClosedError
+from snakepit_bridge.exceptions import BridgeError, CompactedError, ServerUnavailableError
 from snakepit_bridge.feed import FIRST_PAUSE, LONGEST_PAUSE
 from snakepit_bridge.transport import METADATA
 from snakepit_bridge.v1 import variable_pb2 as pb
@@ -115,8 +115,8 @@ class Pump:
             if isinstance(failure, CompactedError) and self._resume:
                 self._delivered, self._gap = 0, True
                 continue
-            # A lost stream, even one cut in an odd way, is followed again; an answer of the server's is final.
-            if failure is not None and not isinstance(failure, (ServerUnavailableError, SessionClosedError)):
+            # A lost stream is followed again; an answer of the server's is final.
+            if failure is not None and not isinstance(failure, ServerUnavailableError):
                 self._end(failure)
                 return
             pause = FIRST_PAUSE if self._delivered > before else min(pause * 2, LONGEST_PAUSE)

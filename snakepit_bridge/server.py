@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import sysconfig
-import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,6 +56,8 @@ def local_server(*, listen: str = "127.0.0.1:0", binary: str | Path | None = Non
 
 def start(binary: Path, arguments: Sequence[str]) -> LocalServer:
     """Starts a program that says `listening on HOST:PORT` and ends when its stdin closes."""
+    import tempfile
+
     with tempfile.TemporaryFile() as log:
         try:
             process = subprocess.Popen(
@@ -85,6 +84,9 @@ def start(binary: Path, arguments: Sequence[str]) -> LocalServer:
 
 def find_binary(binary: str | Path | None = None) -> Path:
     """The server's program: the one given, else $SNAKEPIT_SERVER_BINARY, this Python's scripts directory, PATH."""
+    import shutil
+    import sysconfig
+
     named = binary or os.environ.get("SNAKEPIT_SERVER_BINARY")
     if named:
         if not Path(named).is_file():

@@ -6,7 +6,6 @@ import atexit
 import builtins
 import os
 import random
-import secrets
 import threading
 import time
 import weakref
@@ -48,9 +47,9 @@ class Session:
         self, address: str, session_id: str | None, settings: Settings, launch: Callable[[], LocalServer] | None = None
     ) -> None:
         self.address = address
-        self.session_id = session_id or secrets.token_hex(8)
+        self.session_id = session_id or os.urandom(8).hex()
         self.settings = settings
-        self.client_id = secrets.token_hex(8)
+        self.client_id = os.urandom(8).hex()
         self.author = f"{user()}/{os.getpid()}"
         self.closing = threading.Event()
         self.revision = 0
@@ -58,7 +57,7 @@ class Session:
         # The life this context speaks to, pinned at the first open: reads and writes never move to another one.
         self.incarnation = b""
         self.heartbeat = 5.0
-        self._wanted = secrets.token_bytes(16)
+        self._wanted = os.urandom(16)
         self._launch = launch
         self._local: Future[LocalServer] | None = None
         self._connection: Connection | None = None
@@ -78,11 +77,6 @@ class Session:
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         refuse_pickle("session")
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a channel, open or closed."""
-        return self._connection is not None
 
     @property
     def connection(self) -> Connection:
@@ -208,22 +202,20 @@ class Session:
         if self._connection is not None:
             self._connection.channel.close()
         if self._local is not None:
-            try:
-                self._local.result(max(deadline - time.monotonic(), 0)).close()
-            except Exception:
-                # It never started, or is still starting: it ends with this process at the latest.
-                return
+            # At once if it runs; when it has started if it is still starting.
+            self._local.add_done_callback(_close_server)
 
     async def close_async(self) -> None:
         """`close`, without blocking the running loop."""
         if not self.closing.is_set():
             await ASYNCIO.result(in_thread(self.close, "snakepit-close"), None)
 
-    def forked(self) -> None:
-        """In a forked child: whatever comes next is refused, and the parent's channel is left alone."""
+    def forked(self) -> bool:
+        """In a forked child: refuses what comes next, leaves the parent's channel alone; tells whether there is one."""
         self._forked = True
         self._lock = threading.Lock()
         self.mirror.abandon()
+        return self._connection is not None
 
     def track(self, names: Iterable[str]) -> None:
         """These names belong to the mirror from now on; counted, so that every `track` needs its `untrack`."""
@@ -277,6 +269,11 @@ class Session:
         return await writes.write(self, ASYNCIO, operations, reason)
 
 
+def _close_server(starting: Future[LocalServer]) -> None:
+    if starting.exception() is None:
+        starting.result().close()
+
+
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
@@ -286,8 +283,7 @@ _forked_after_connecting = False
 def _after_fork() -> None:
     global _forked_after_connecting  # noqa: PLW0603
     for session in list(_sessions):
-        _forked_after_connecting |= session.connected
-        session.forked()
+        _forked_after_connecting |= session.forked()
 
 
 def _at_exit() -> None:

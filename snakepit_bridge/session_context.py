@@ -22,9 +22,8 @@ class SessionContext:
     """One session on one server. Usable from every event loop and thread at once, with or without `async with`.
 
     `connect` and `local` do no I/O; the first use, or entering it, opens the session. Plain `with` yields the blocking
-    twin. Every method raises the errors in `snakepit_bridge.exceptions`: SessionNotFoundError or SessionExpiredError
-    when the session is gone, ServerUnavailableError or CallTimeoutError when the server does not answer, and those
-    named at the method.
+    twin. Every method raises SessionNotFoundError or SessionExpiredError when the session is gone,
+    ServerUnavailableError or CallTimeoutError when the server does not answer, and what is named at the method.
     """
 
     def __init__(self, session: Session) -> None:
@@ -51,8 +50,7 @@ class SessionContext:
         Args:
             address: HOST:PORT; else $SNAKEPIT_ADDRESS, else 127.0.0.1:50051.
             session_id: which session; else $SNAKEPIT_SESSION, else a new one with a generated id.
-            freshness: "latest": each forward asks the server, once. "streamed": a stream keeps this client up to
-                date, and a forward costs no rpc.
+            freshness: "latest": each forward asks the server once; "streamed": a stream keeps this client up to date.
             max_staleness: how old a forward's values may get while the server is away; 0: not at all.
             sync_timeout: how long a forward waits for the server.
             timeout: for every other call, retries included.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from dataclasses import dataclass, field
 from typing import Literal, NoReturn
@@ -57,6 +56,8 @@ def session_id_or_default(session_id: str | None) -> str | None:
 
 def user() -> str:
     """Who runs this, as far as the system says."""
+    import getpass
+
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):

@@ -20,7 +20,6 @@ from snakepit_bridge.exceptions import (
     CallTimeoutError,
     LimitExceededError,
     ServerUnavailableError,
-    SessionClosedError,
     VersionUnsupportedError,
     from_reason,
 )
@@ -175,14 +174,12 @@ def translate(error: grpc.RpcError, address: str, within: float | None = None) -
     facts: dict[str, object] = {"address": address}
     built: BridgeError
     match code:
-        case grpc.StatusCode.UNAVAILABLE:
+        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
             message = f"no answer from {address}: is `snakepit serve` running there? ({details})"
             built = ServerUnavailableError(message, facts)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             message = f"no answer from {address} within {within} s; a write may or may not have been applied"
             built = CallTimeoutError(message, facts | {"timeout": within})
-        case grpc.StatusCode.CANCELLED:
-            built = SessionClosedError("the context was closed during the call; connect anew", facts)
         case grpc.StatusCode.UNIMPLEMENTED:
             message = f"the server at {address} does not know this call: upgrade it ({details})"
             built = VersionUnsupportedError(message, facts | {"client": API_VERSION, "server": "older"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ async def write(
         reason=reason,
         author=session.author,
         client_id=session.client_id,
-        idempotency_key=secrets.token_hex(8),
+        idempotency_key=os.urandom(8).hex(),
     )
     reply = await session.call(waiting, session.connection.variable.WriteVariables, request)
     session.saw(reply.revision)

@@ -32,6 +32,9 @@ def test_the_public_names_are_frozen() -> None:
         "Author", "Batch", "BlockingContext", "BlockingWatch", "BridgeError", "Change", "LocalServer", "Outcome",
         "SessionContext", "Variable", "VariableVersion", "Watch", "exceptions", "local_server",
     ]  # fmt: skip
+    assert all(getattr(snakepit_bridge, name).__name__.endswith(name) for name in dir(snakepit_bridge))
+    with pytest.raises(AttributeError):
+        snakepit_bridge.Session  # noqa: B018
     methods = {
         "append", "batch_updates", "delete_variable", "get_variable", "get_variables", "history", "increment",
         "list_variables", "modify", "register_variable", "rollback", "set_variable", "set_variables", "watch_variables",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -300,6 +302,44 @@ def test_a_context_that_never_synced_fails_at_once(
         with pytest.raises(ServerUnavailableError):
             session.take()
         assert time.monotonic() < before + 3
+
+
+@BOTH
+def test_a_server_killed_during_forwards_leaves_them_the_last_values(
+    start_server: Callable[..., LocalServer], session_id: str, freshness: Freshness
+) -> None:
+    server = start_server()
+    with SessionContext.connect(server.address, session_id=session_id, freshness=freshness) as context:
+        context.register_variable("x", "integer", 1)
+        session = session_of(context)
+        session.track(["x"])
+        session.take()
+        done = threading.Event()
+
+        def read() -> set[Any]:
+            seen = set()
+            while not done.wait(0.0005):
+                seen.add(session.take().variables["x"].value)
+            return seen
+
+        async def read_async() -> set[Any]:
+            seen = set()
+            while not done.is_set():
+                seen.add((await session.take_async()).variables["x"].value)
+                await asyncio.sleep(0.0005)
+            return seen
+
+        with ThreadPoolExecutor(4) as threads:
+            reading = [threads.submit(read) for _ in range(3)]
+            reading.append(threads.submit(lambda: asyncio.run(read_async())))
+            done.wait(0.1)
+            os.kill(server.pid, signal.SIGKILL)
+            done.wait(0.7)
+            done.set()
+            assert [reader.result() for reader in reading] == [{1}] * 4
+        session.track(["y"])
+        with pytest.raises(ServerUnavailableError):
+            session.take()
 
 
 @BOTH

@@ -57,11 +57,12 @@ def threads_left() -> set[str]:
 
 def test_importing_it_is_quick_and_brings_neither_dspy_nor_numpy() -> None:
     code = (
-        "import time; began = time.perf_counter(); import snakepit_bridge; took = time.perf_counter() - began; "
-        "import sys; print(took, 'dspy' in sys.modules, 'numpy' in sys.modules)"
+        "import time; began = time.process_time(); import snakepit_bridge; took = time.process_time() - began; "
+        "from snakepit_bridge import *; import sys; print(took, 'dspy' in sys.modules, 'numpy' in sys.modules)"
     )
     runs = [ends(python(code))[1].split() for _ in range(5)]
     assert {(dspy, numpy) for _, dspy, numpy in runs} == {("False", "False")}
+    # In time of the processor, so that a busy machine does not count.
     assert min(float(took) for took, _, _ in runs) < 0.150
 
 
