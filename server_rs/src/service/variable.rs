@@ -108,7 +108,7 @@ impl VariableService for Variables {
         request: Request<ListVariableVersionsRequest>,
     ) -> Result<Response<ListVariableVersionsResponse>, Status> {
         let request = request.into_inner();
-        Name::parse(&request.name)?;
+        Name::check(&request.name)?;
         let page = Page::parse(request.page_size, &request.page_token)?;
         let below = page.after.as_deref().map(str::parse::<u64>).transpose().map_err(|_| bad_token())?;
         let state = self.state(&request.session_id, &request.incarnation).await?;

@@ -13,13 +13,18 @@ pub struct Name(Arc<str>);
 impl Name {
     /// Checks the text; `INVALID_REQUEST` with field `name` otherwise.
     pub fn parse(text: &str) -> Result<Self, Error> {
+        Self::check(text).map(|()| Self(text.into()))
+    }
+
+    /// The same without making a name of it.
+    pub fn check(text: &str) -> Result<(), Error> {
         let legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'.' | b'-');
         let first = text.bytes().next();
         if first.is_some_and(|c| c.is_ascii_alphabetic() || c == b'_')
             && text.len() <= MAX_LEN
             && text.bytes().all(legal)
         {
-            return Ok(Self(text.into()));
+            return Ok(());
         }
         let shown: String = text.chars().take(MAX_LEN).collect();
         Err(Error::invalid(

@@ -31,7 +31,7 @@ pub(super) fn position(position: Position) -> (u64, Bytes) {
 
 /// Checks every name of a list.
 pub(super) fn check_names(field: &str, names: &[String]) -> Result<(), Error> {
-    names.iter().try_for_each(|name| Name::parse(name).map(drop)).map_err(|error| within(field, error))
+    names.iter().try_for_each(|name| Name::check(name)).map_err(|error| within(field, error))
 }
 
 /// A refusal of a malformed field, as one of the request's field that it is part of.
