@@ -41,9 +41,8 @@ async def at_the_next_forward(ctx: SessionContext) -> None:
     await ctx.set_variable("llm_temperature", 0.9)
     await qa.acall(question=QUESTION)
 
-    # Once unbound it is never called again.
+    # Once unbound, the program follows no more and the callback is never called again.
     sb.unbind(qa, "temperature")
-    await ctx.set_variable("llm_temperature", 1.0)
     await qa.acall(question=QUESTION)
 
 

@@ -49,7 +49,9 @@ def open_model(model: str | None, api_base: str | None, *, download: bool = True
             yield local
         else:
             scripted = stack.enter_context(ScriptedLM())
-            yield _tapped(scripted.lm, dspy.ChatAdapter(), "A SCRIPTED LM, not a language model", scripted.url, stack)
+            yield _tapped(
+                scripted.lm, dspy.ChatAdapter(), "a SCRIPTED LM, which is not a language model", scripted.url, stack
+            )
 
 
 def _named(model: str, api_base: str | None, stack: ExitStack) -> Model:
@@ -72,7 +74,7 @@ def _local(stack: ExitStack, *, download: bool) -> Model | None:
         lines.append("Everything else is real. Another LM: make demo MODEL=openai/gpt-4o-mini")
         print("\n".join(f"!!! {line}" for line in lines), file=sys.stderr, flush=True)
         return None
-    description = "SmolLM2-135M-Instruct on this machine (tiny: watch how it answers, not what)"
+    description = "SmolLM2-135M-Instruct on this machine"
     return _tapped(local.lm, local.adapter, description, local.url, stack)
 
 

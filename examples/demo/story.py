@@ -23,7 +23,11 @@ SCENES = [
     Scene("At temperature 0 the same question gets the same answer.", {}, 3),
     Scene("Another process raises the temperature: now the answers differ.", {"llm_temperature": 1.5}, 3),
     Scene("A value out of range is refused, and nothing changes.", {"llm_temperature": 9.0}, 0),
-    Scene("It takes the tokens away: the answer is cut off.", {"llm_max_tokens": 8}, 1),
+    Scene(
+        "Temperature 0 again, but few tokens: the same answer, cut off.",
+        {"llm_temperature": 0.0, "llm_max_tokens": 12},
+        1,
+    ),
     Scene(
         "It gives another prompt, more tokens and less temperature, in one atomic write.",
         {"llm_instructions": "You are a pirate. Answer like a pirate.", "llm_max_tokens": 120, "llm_temperature": 0.3},
@@ -84,10 +88,10 @@ def _facts(forwards: list[Forward]) -> Iterator[str]:
         if forward.used["llm_max_tokens"] == forwards[0].used["llm_max_tokens"]:
             by_temperature.setdefault(forward.used["llm_temperature"], []).append(forward.answer)
     for temperature, answers in by_temperature.items():
-        yield f"temperature {temperature}: {len(set(answers))} different of {len(answers)} answers"
+        yield f"temperature {temperature}: {len(answers)} answers, {len(set(answers))} distinct"
     for before, after in pairwise(forwards):
         if "llm_max_tokens" in after.changed and after.used["llm_max_tokens"] < before.used["llm_max_tokens"]:
-            yield f"max_tokens {after.used['llm_max_tokens']}: an answer of {len((after.answer or '').split())} words"
+            yield f"max_tokens {after.used['llm_max_tokens']}: the answer ends after {len((after.answer or '').split())} words"
         if "reasoning_module" in after.changed:
             old, new = after.changed["reasoning_module"]
             yield f"reasoning_module {old} → {new}: from revision {after.revision} on the LM was asked to reason"

@@ -1,0 +1,50 @@
+"""What the package promises to who imports it."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+EXPORTS = {
+    "snakepit_bridge": {
+        "Author", "Batch", "BlockingContext", "BlockingWatch", "BridgeError", "Change", "LocalServer", "Outcome",
+        "SessionContext", "Variable", "VariableVersion", "Watch", "exceptions", "local_server",
+    },
+    "snakepit_bridge.dspy_integration": {
+        "MODULE_REGISTRY", "BindingError", "Effective", "ModelNotAllowedError", "ModuleVariableResolver",
+        "UnknownModuleError", "Var", "VariableAwareChainOfThought", "VariableAwareMixin", "VariableAwarePredict",
+        "VariableAwareProgramOfThought", "VariableAwareReAct", "VariableModule", "bind", "bind_async", "bind_matching",
+        "bind_matching_async", "bindings", "create_variable_aware_module", "effective", "on_change", "revision_of",
+        "snapshot", "unbind",
+    },
+    "snakepit_bridge.local_lm": {"LocalLM", "LocalModelError", "cached_model", "fetch_model"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("module", EXPORTS)
+def test_the_exported_names_are_exactly_these(module: str) -> None:
+    exported = importlib.import_module(module).__all__
+    assert sorted(set(exported)) == sorted(exported)
+    assert set(exported) == EXPORTS[module]
+    assert all(hasattr(importlib.import_module(module), name) for name in exported)
+
+
+def test_importing_the_client_imports_neither_dspy_nor_numpy() -> None:
+    code = "import sys, snakepit_bridge; print(*({'dspy', 'numpy', 'litellm', 'xllamacpp'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []
+
+
+def test_the_client_needs_only_grpc_and_protobuf() -> None:
+    needed = [line for line in metadata.requires("snakepit-bridge") or [] if "extra ==" not in line]
+    assert sorted(line.partition(">=")[0] for line in needed) == ["grpcio", "protobuf"]
+
+
+def test_the_package_has_the_version_of_the_server_it_carries(server_binary: Path) -> None:
+    said = subprocess.run([server_binary, "--version"], capture_output=True, text=True, check=True).stdout
+    assert said.split()[-1] == metadata.version("snakepit-bridge")
