@@ -16,7 +16,7 @@ export SNAKEPIT_SERVER_BINARY := $(TARGET)/debug/snakepit
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint test-rust test-python build stubs bench clean
+.PHONY: help demo test check lint format test-rust test-python build stubs bench clean
 
 help: ## Lists the tasks.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -38,6 +38,10 @@ lint: $(STAMPS)/dev ## Formatting, clippy, buf, ruff, mypy.
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
+format: $(STAMPS)/dev ## Formats Rust and Python.
+	cargo fmt --all
+	$(PY) -m ruff format .
+
 test-rust: ## The server's tests.
 	cargo test --workspace
 
@@ -54,7 +58,8 @@ stubs: $(STAMPS)/dev ## Writes the Python code of the protocol anew.
 
 bench: $(STAMPS)/dev ## Measures the optimised server beside its peers; see benchmarks/.
 	cargo build --release --workspace --bins
-	SNAKEPIT_SERVER_BINARY=$(TARGET)/release/snakepit $(PY) -m benchmarks
+	SNAKEPIT_SERVER_BINARY=$(TARGET)/release/snakepit $(PY) benchmarks/start_up.py
+	SNAKEPIT_SERVER_BINARY=$(TARGET)/release/snakepit $(PY) benchmarks/bound_call.py
 
 clean: ## Removes what was built, and the environment in .venv.
 	cargo clean

@@ -91,7 +91,8 @@ def _facts(forwards: list[Forward]) -> Iterator[str]:
         yield f"temperature {temperature}: {len(answers)} answers, {len(set(answers))} distinct"
     for before, after in pairwise(forwards):
         if "llm_max_tokens" in after.changed and after.used["llm_max_tokens"] < before.used["llm_max_tokens"]:
-            yield f"max_tokens {after.used['llm_max_tokens']}: the answer ends after {len((after.answer or '').split())} words"
+            words = len((after.answer or "").split())
+            yield f"max_tokens {after.used['llm_max_tokens']}: the answer ends after {words} words"
         if "reasoning_module" in after.changed:
             old, new = after.changed["reasoning_module"]
             yield f"reasoning_module {old} → {new}: from revision {after.revision} on the LM was asked to reason"
