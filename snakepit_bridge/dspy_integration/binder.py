@@ -216,7 +216,8 @@ def _make(plan: _Plan, site: Site, var: Var, described: Variable | None) -> Bind
 def _attach(program: Any, site: Site, binding: Binding) -> None:
     target = site.target
     owner = ensure_overlay(site.owner)
-    if not (target.name == "demos" and isinstance(site.owner, dspy.Predict)):
+    # Where the name is an attribute already, its own reads go on as they are.
+    if target.said != "lm" and not (target.name == "demos" and isinstance(site.owner, dspy.Predict)):
         install(type(site.owner), target.name)
         owner.names = {**owner.names, target.name: binding}
         binding.serving += target.kind == "attribute"

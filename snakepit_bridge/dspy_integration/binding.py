@@ -55,16 +55,18 @@ class Target:
         owner: the steps from the program to that object.
         kind: "parameter", "model", "instructions", "demos" or "attribute".
         name: the parameter's or attribute's name, else the kind.
+        said: "lm" or "self" where the name alone would have two meanings.
     """
 
     owner: tuple[Step, ...]
     kind: str
     name: str
+    said: str = ""
 
     @property
     def path(self) -> str:
         """The target as `bindings` reports it."""
-        return render((*self.owner, self.name))
+        return render((*self.owner, self.said, self.name) if self.said else (*self.owner, self.name))
 
 
 _released: deque[tuple[Session, str]] = deque()

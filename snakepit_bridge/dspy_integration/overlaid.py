@@ -34,17 +34,19 @@ class Overlaid:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the module with one snapshot, taken now unless a call around this one has taken it."""
         overlay: Overlay | None = vars(self).get(KEY)
+        # Before anything else runs: an unbind meanwhile, by a callback or a thread, may take this class away.
+        run = super().__call__  # type: ignore[misc]
         outer = thread_local_overrides.get().get(KEY)
         if overlay is None or overlay.view.covered_by(outer):
-            result = super().__call__(*args, **kwargs)  # type: ignore[misc]
+            result = run(*args, **kwargs)
             mark(result, outer)
             return result
         scope = overlay.open(self, outer)
         if scope is None:
-            return super().__call__(*args, **kwargs)  # type: ignore[misc]
+            return run(*args, **kwargs)
         token = enter(scope)
         try:
-            result = super().__call__(*args, **kwargs)  # type: ignore[misc]
+            result = run(*args, **kwargs)
         finally:
             leave(token)
         mark(result, scope)
@@ -53,7 +55,7 @@ class Overlaid:
     async def acall(self, *args: Any, **kwargs: Any) -> Any:
         """The same, awaited. A module that has no `aforward` runs in a worker thread, as `dspy.asyncify` does it."""
         overlay: Overlay | None = vars(self).get(KEY)
-        # Before the first await: an unbind meanwhile may take this class away.
+        # First, as above.
         run = super().acall if hasattr(self, "aforward") else dspy.asyncify(super().__call__)  # type: ignore[misc]
         outer = thread_local_overrides.get().get(KEY)
         if overlay is None or overlay.view.covered_by(outer):

@@ -99,7 +99,7 @@ def locate(program: Any, path: str) -> Site:
             {"path": path, "ambiguous": name},
         )
     if qualifier == "lm" or (qualifier is None and name in GENERATION):
-        return _generation(owner, tuple(steps), name, path)
+        return _generation(owner, tuple(steps), name, path, said="lm" if plain else "")
     return _attribute(owner, tuple(steps), name, path, plain=plain)
 
 
@@ -112,7 +112,7 @@ def _has_plain(owner: Any, name: str) -> bool:
     return static is not MISSING and not (isinstance(static, NameOverlay) and static.fallback is MISSING)
 
 
-def _generation(owner: Any, steps: tuple[Any, ...], name: str, path: str) -> Site:
+def _generation(owner: Any, steps: tuple[Any, ...], name: str, path: str, *, said: str) -> Site:
     kind = "parameter" if name in PARAMETERS else name
     fit = PARAMETERS.get(name) or {"model": TEXT, "instructions": _INSTRUCTIONS, "demos": _DEMOS}[name]
     found = list(owner.named_sub_modules(type_=dspy.Predict))
@@ -130,7 +130,7 @@ def _generation(owner: Any, steps: tuple[Any, ...], name: str, path: str) -> Sit
         )
     tasks = _tasks(owner, steps, path) if kind == "instructions" else {}
     reached = tuple(Reached(predictor, depth(below), tasks.get(id(predictor))) for below, predictor in found)
-    return Site(Target(steps, kind, name), owner, reached, fit)
+    return Site(Target(steps, kind, name, said), owner, reached, fit)
 
 
 def _tasks(owner: Any, steps: tuple[Any, ...], path: str) -> dict[int, str]:
@@ -182,7 +182,8 @@ def _attribute(owner: Any, steps: tuple[Any, ...], name: str, path: str, *, plai
             f"{instead or 'one of ' + ', '.join(bindable(owner))}",
             {"path": path},
         )
-    return Site(Target(steps, "attribute", name), owner, (), _SCALARS.get(type(value)))
+    said = "self" if name in GENERATION else ""
+    return Site(Target(steps, "attribute", name, said), owner, (), _SCALARS.get(type(value)))
 
 
 def _is_bindable(name: str, value: Any) -> bool:

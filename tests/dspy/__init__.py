@@ -1,0 +1,1 @@
+"""Bound DSPy programs, judged by the requests that reach the LM."""
