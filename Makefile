@@ -69,14 +69,17 @@ $(PY):
 	@test -n "$(PYTHON)" || { echo 'No Python 3.11 or newer found; name one with PYTHON=/path/to/python3.' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
+# The package carries the server. Built first and with the same features, it compiles where its progress is seen.
 # An environment for development can also show the demo.
 $(STAMPS)/dev: pyproject.toml Cargo.toml | $(PY)
+	cargo build --workspace --bins
 	@echo 'Installing the package and its development tools into $(VENV) …'
 	$(PIP) --editable '.[dev]'
 	@mkdir -p $(STAMPS) && touch $(STAMPS)/demo $@
 
 # Where there is no wheel of the LM runtime the demo goes on with a scripted LM, and says so.
 $(STAMPS)/demo: pyproject.toml Cargo.toml | $(PY)
+	cargo build --workspace --bins
 	@echo 'Installing the package, DSPy and the runtime of the local LM into $(VENV) …'
 	$(PIP) --only-binary xllamacpp --editable '.[local-lm]' || $(PIP) --editable '.[dspy]'
 	@mkdir -p $(STAMPS) && touch $@

@@ -40,9 +40,9 @@ def test_importing_the_client_imports_neither_dspy_nor_numpy() -> None:
     assert result.stdout.split() == []
 
 
-def test_the_client_needs_only_grpc_and_protobuf() -> None:
+def test_the_client_needs_only_grpc_and_protobuf_and_the_protos_of_google_rpc() -> None:
     needed = [line for line in metadata.requires("snakepit-bridge") or [] if "extra ==" not in line]
-    assert sorted(line.partition(">=")[0] for line in needed) == ["grpcio", "protobuf"]
+    assert sorted(line.partition(">=")[0] for line in needed) == ["googleapis-common-protos", "grpcio", "protobuf"]
 
 
 def test_the_package_has_the_version_of_the_server_it_carries(server_binary: Path) -> None:
