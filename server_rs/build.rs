@@ -20,9 +20,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = Path::new(&env::var("OUT_DIR")?).join("descriptors.bin");
     fs::write(out, descriptors.encode_to_vec())?;
     // Ordered maps: the bytes of a request are hashed to recognise a repeat.
-    tonic_prost_build::configure()
-        .btree_map(".")
-        .bytes(".")
-        .compile_fds(descriptors)?;
+    tonic_prost_build::configure().btree_map(".").bytes(".").compile_fds(descriptors)?;
     Ok(())
 }

@@ -71,7 +71,7 @@ impl Default for Windows {
             history_bytes: MIB,
             deleted_names: 10_000,
             idempotency_writes: 10_000,
-            idempotency_age: Duration::from_secs(600),
+            idempotency_age: Duration::from_mins(10),
         }
     }
 }

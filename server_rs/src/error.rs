@@ -36,7 +36,9 @@ pub enum Error {
         closest: Vec<String>,
     },
     /// The name is taken by another spec.
-    #[error("variable {variable:?} exists in session {session:?} with another spec; register it with replace to change it")]
+    #[error(
+        "variable {variable:?} exists in session {session:?} with another spec; register it with replace to change it"
+    )]
     VariableExists {
         /// The session.
         session: Arc<str>,
@@ -144,9 +146,13 @@ impl Error {
 
     fn code(&self) -> Code {
         match self {
-            Self::SessionNotFound { .. } | Self::SessionExpired { .. } | Self::VariableNotFound { .. } => Code::NotFound,
+            Self::SessionNotFound { .. } | Self::SessionExpired { .. } | Self::VariableNotFound { .. } => {
+                Code::NotFound
+            }
             Self::VariableExists { .. } => Code::AlreadyExists,
-            Self::TypeMismatch { .. } | Self::ConstraintViolated { .. } | Self::InvalidRequest { .. } => Code::InvalidArgument,
+            Self::TypeMismatch { .. } | Self::ConstraintViolated { .. } | Self::InvalidRequest { .. } => {
+                Code::InvalidArgument
+            }
             Self::VersionConflict { .. } => Code::Aborted,
             Self::Compacted { .. } => Code::OutOfRange,
             Self::VariableReadOnly { .. } | Self::VersionUnsupported { .. } => Code::FailedPrecondition,
@@ -180,7 +186,9 @@ impl Error {
 
     fn facts(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::SessionNotFound { session } | Self::SessionExpired { session } => vec![("session", session.to_string())],
+            Self::SessionNotFound { session } | Self::SessionExpired { session } => {
+                vec![("session", session.to_string())]
+            }
             Self::VariableNotFound { session, variable, closest } => vec![
                 ("session", session.to_string()),
                 ("variable", variable.to_string()),

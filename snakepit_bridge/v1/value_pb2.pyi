@@ -158,7 +158,7 @@ Global___Value: _TypeAlias = Value  # noqa: Y015
 
 @_typing.final
 class ListValue(_message.Message):
-    """An ordered list of values. Lists and maps nest at most 64 levels deep."""
+    """An ordered list of values. Lists and maps nest at most 30 levels deep: what every protobuf parser can read."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

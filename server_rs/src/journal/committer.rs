@@ -1,0 +1,163 @@
+use std::{collections::HashSet, sync::Arc};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Append, CommitError, Durability, Home};
+use crate::{
+    error::Error,
+    session::{Event, Slot},
+    store::Handle,
+};
+
+/// How many decided events may wait for the home.
+const QUEUE: usize = 1_024;
+/// How much one group holds at the most.
+const GROUP_EVENTS: usize = 512;
+const GROUP_BYTES: u64 = 1024 * 1024;
+
+/// A decided event in the queue.
+pub(crate) struct Entry {
+    pub(crate) handle: Arc<Handle>,
+    /// The epoch of the session's pending state that the event was decided on.
+    pub(crate) epoch: u64,
+    /// How many events the session has seen with this one, over all its lives.
+    pub(crate) serial: u64,
+    pub(crate) event: Arc<Event>,
+    /// The session after the event.
+    pub(crate) slot: Slot,
+    /// Told once the event is published, or has failed. The writer may have gone.
+    pub(crate) settled: oneshot::Sender<Result<(), Failure>>,
+}
+
+/// Why a decided event did not become visible.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure {
+    NotApplied(Arc<str>),
+    Unknown(Arc<str>),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NotApplied(cause) => Self::ServerReadOnly { cause },
+            Failure::Unknown(cause) => Self::OutcomeUnknown { cause },
+        }
+    }
+}
+
+/// The bounded queue in front of a home. When the last clone is gone, what has queued is still committed.
+#[derive(Clone)]
+pub(crate) struct Journal {
+    queue: mpsc::Sender<Entry>,
+    durability: Durability,
+}
+
+impl Journal {
+    /// Starts the committer of `home`. Needs a tokio runtime.
+    pub(crate) fn start<H: Home>(home: H) -> Self {
+        let (queue, entries) = mpsc::channel(QUEUE);
+        let durability = home.durability();
+        tokio::spawn(Committer { home, entries, broken: None }.run());
+        Self { queue, durability }
+    }
+
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// Waits for a place in the queue, so that sending never waits.
+    pub(crate) async fn reserve(&self) -> Result<mpsc::Permit<'_, Entry>, Error> {
+        self.queue.reserve().await.map_err(|_| Error::ServerReadOnly { cause: "the journal has ended".into() })
+    }
+}
+
+struct Committer<H> {
+    home: H,
+    entries: mpsc::Receiver<Entry>,
+    /// Why nothing can be committed any more.
+    broken: Option<Arc<str>>,
+}
+
+impl<H: Home> Committer<H> {
+    async fn run(mut self) {
+        while let Some(first) = self.entries.recv().await {
+            let (group, stale) = self.drain(first);
+            fail(stale, &Failure::NotApplied("an earlier write of the session failed".into()));
+            if let Some(cause) = &self.broken {
+                fail(group, &Failure::NotApplied(Arc::clone(cause)));
+                continue;
+            }
+            if group.is_empty() {
+                continue;
+            }
+            let appends: Vec<Append> = group
+                .iter()
+                .map(|entry| Append { session: entry.handle.id().clone(), event: Arc::clone(&entry.event) })
+                .collect();
+            match self.home.commit(&appends).await {
+                Ok(()) => publish(group),
+                Err(CommitError::NotApplied { cause }) => {
+                    tracing::error!(%cause, "a group was not committed");
+                    let failure = Failure::NotApplied(cause.into());
+                    fail(group, &failure);
+                    fail(self.behind(), &failure);
+                }
+                Err(CommitError::Unknown { cause }) => {
+                    tracing::error!(%cause, "the outcome of a group is unknown; the server is read-only until restarted");
+                    let cause: Arc<str> = cause.into();
+                    fail(group, &Failure::Unknown(Arc::clone(&cause)));
+                    fail(self.behind(), &Failure::NotApplied(Arc::clone(&cause)));
+                    self.broken = Some(cause);
+                }
+            }
+        }
+    }
+
+    /// What waits, up to a group's size; and apart from it, what was decided on a state that is no more. Only this
+    /// task resets sessions, so an epoch checked here holds until the group is settled.
+    fn drain(&mut self, first: Entry) -> (Vec<Entry>, Vec<Entry>) {
+        let (mut group, mut stale) = (Vec::new(), Vec::new());
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(entry) = next {
+            if entry.handle.epoch() == entry.epoch {
+                bytes += entry.event.encoded_len();
+                group.push(entry);
+            } else {
+                stale.push(entry);
+            }
+            let full = group.len() >= GROUP_EVENTS || bytes >= GROUP_BYTES;
+            next = if full { None } else { self.entries.try_recv().ok() };
+        }
+        (group, stale)
+    }
+
+    /// Everything queued now; what comes later is decided on reset sessions, or stale.
+    fn behind(&mut self) -> Vec<Entry> {
+        (0..self.entries.len()).map_while(|_| self.entries.try_recv().ok()).collect()
+    }
+}
+
+/// Publishes the last state of each session of a committed group, then answers everyone.
+fn publish(group: Vec<Entry>) {
+    let mut done = HashSet::new();
+    for entry in group.iter().rev() {
+        if done.insert(Arc::as_ptr(&entry.handle)) {
+            entry.handle.publish(entry.slot.clone(), entry.serial);
+        }
+    }
+    for entry in group {
+        // A writer that has gone does not want to know.
+        let _gone = entry.settled.send(Ok(()));
+    }
+}
+
+/// Takes the sessions back to what is published, then answers everyone.
+fn fail(entries: Vec<Entry>, failure: &Failure) {
+    for entry in &entries {
+        entry.handle.reset(entry.epoch);
+    }
+    for entry in entries {
+        let _gone = entry.settled.send(Err(failure.clone()));
+    }
+}

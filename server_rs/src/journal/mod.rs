@@ -1,0 +1,66 @@
+//! Where events become durable.
+//!
+//! A [`Home`] keeps events: in memory, on disk, in tests. The committer in front of it, written once for all homes,
+//! takes what has queued, commits it as one group and settles it. Its invariants, each proven in
+//! `tests/write_path.rs` with homes that are slow and that fail:
+//!
+//! 1. *Durable, then visible, then answered.* A group is published only after its home has committed it, and each of
+//!    its writers is answered only after that.
+//! 2. *One swap per session and group.* Readers see the state before the group or after it.
+//! 3. *A failed group takes everything queued behind it along.* The sessions concerned go back to what is published;
+//!    a write that was decided on top of the failed one is recognised by its epoch and never reaches the home.
+//! 4. *Order.* Events of one session reach the home in the order in which they were decided.
+
+mod committer;
+mod memory;
+pub mod testing;
+
+use std::{future::Future, sync::Arc};
+
+pub(crate) use committer::{Entry, Failure, Journal};
+pub use memory::Memory;
+
+use crate::session::{Event, SessionId};
+
+/// What an acknowledged write survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing: it ends with the process.
+    Ephemeral,
+    /// A crash of the machine.
+    Disk,
+}
+
+/// One event on its way into a home.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// Whose event it is.
+    pub session: SessionId,
+    /// What happened. The session's revision before it is one less than the event's own.
+    pub event: Arc<Event>,
+}
+
+/// Why a group was not committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommitError {
+    /// None of it was kept, for certain; a later group may succeed. Example: the disk is full.
+    NotApplied {
+        /// Why, for people.
+        cause: String,
+    },
+    /// It may or may not have been kept, and nothing more can be committed in this process. Example: a failed fsync.
+    Unknown {
+        /// Why, for people.
+        cause: String,
+    },
+}
+
+/// A place that keeps events.
+pub trait Home: Send + 'static {
+    /// What a committed group survives.
+    fn durability(&self) -> Durability;
+
+    /// Commits a group, all of it or nothing. Called for one group at a time. When the future resolves to `Ok`, the
+    /// group is as durable as [`Home::durability`] says.
+    fn commit(&mut self, group: &[Append]) -> impl Future<Output = Result<(), CommitError>> + Send;
+}

@@ -1,0 +1,161 @@
+//! The server: built, given a listener, and run until it is told to stop.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TcpIncoming;
+
+use crate::{
+    config::{Limits, Windows},
+    journal::{Home, Memory},
+    service,
+    store::{Principal, Store},
+};
+
+/// The version of the protocol this server speaks.
+pub const API_VERSION: u32 = 1;
+
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a graceful stop waits for clients that do not let go.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the services share.
+pub(crate) struct Serving {
+    /// The sessions.
+    pub(crate) store: Store,
+    /// Who every caller is, until there is authentication.
+    pub(crate) principal: Principal,
+    /// How often a quiet watch says that it lives.
+    pub(crate) heartbeat: Duration,
+    /// Whether strangers can reach this server.
+    pub(crate) insecure: bool,
+    /// Ends watches when the server stops.
+    pub(crate) stopping: CancellationToken,
+}
+
+/// A session server. See [`Server::builder`].
+#[derive(Debug)]
+pub struct Server;
+
+impl Server {
+    /// A server that keeps its sessions in memory, with default limits. Change what should differ, then
+    /// [`serve`](Builder::serve).
+    pub fn builder() -> Builder<Memory> {
+        Builder {
+            home: Memory,
+            limits: Limits::default(),
+            windows: Windows::default(),
+            principal: Principal::anonymous(),
+            heartbeat: Duration::from_secs(5),
+            sweep_interval: Duration::from_secs(1),
+            insecure: false,
+        }
+    }
+}
+
+/// A server to be.
+#[derive(Clone, Debug)]
+pub struct Builder<H> {
+    home: H,
+    limits: Limits,
+    windows: Windows,
+    principal: Principal,
+    heartbeat: Duration,
+    sweep_interval: Duration,
+    insecure: bool,
+}
+
+impl<H: Home> Builder<H> {
+    /// Where events become durable.
+    #[must_use]
+    pub fn journal<Other: Home>(self, home: Other) -> Builder<Other> {
+        let Self { home: _, limits, windows, principal, heartbeat, sweep_interval, insecure } = self;
+        Builder { home, limits, windows, principal, heartbeat, sweep_interval, insecure }
+    }
+
+    /// What the server accepts.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// How much of the past sessions keep.
+    #[must_use]
+    pub fn windows(self, windows: Windows) -> Self {
+        Self { windows, ..self }
+    }
+
+    /// Who every caller is.
+    #[must_use]
+    pub fn principal(self, principal: Principal) -> Self {
+        Self { principal, ..self }
+    }
+
+    /// How often a quiet watch says that it lives. 5 seconds unless told otherwise.
+    #[must_use]
+    pub fn heartbeat(self, heartbeat: Duration) -> Self {
+        Self { heartbeat, ..self }
+    }
+
+    /// How often expired sessions are looked for. They are refused at once all the same.
+    #[must_use]
+    pub fn sweep_interval(self, sweep_interval: Duration) -> Self {
+        Self { sweep_interval, ..self }
+    }
+
+    /// Says that strangers can reach this server, for clients that ask.
+    #[must_use]
+    pub fn insecure(self, insecure: bool) -> Self {
+        Self { insecure, ..self }
+    }
+
+    /// Serves until `shutdown` resolves, then stops: refuses what is new, finishes what has begun, ends watches so
+    /// that they can be resumed. The caller binds, so it knows the address.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), tonic::transport::Error> {
+        let streams = u32::try_from(self.limits.streams_per_connection).unwrap_or(u32::MAX);
+        let store = Store::new(self.home, self.limits, self.windows);
+        let stopping = CancellationToken::new();
+        let serving = Arc::new(Serving {
+            store: store.clone(),
+            principal: self.principal,
+            heartbeat: self.heartbeat,
+            insecure: self.insecure,
+            stopping: stopping.clone(),
+        });
+        let served = tonic::transport::Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .max_concurrent_streams(streams)
+            .add_routes(service::routes(&serving))
+            .serve_with_incoming_shutdown(
+                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                stopping.clone().cancelled_owned(),
+            );
+        let sweep_interval = self.sweep_interval;
+        let sweep = async {
+            let mut ticks = tokio::time::interval(sweep_interval);
+            loop {
+                ticks.tick().await;
+                store.sweep().await;
+            }
+        };
+        let stop = async {
+            shutdown.await;
+            tracing::info!("stopping");
+            stopping.cancel();
+            tokio::time::sleep(STOP_WITHIN).await;
+            tracing::warn!("some clients did not let go; stopping without them");
+        };
+        tokio::select! {
+            ended = served => ended,
+            () = stop => Ok(()),
+            () = sweep => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::watch;
+
+use super::is_live;
+use crate::{
+    session::{SessionId, Slot, State},
+    variable::Timestamp,
+};
+
+/// What one session id stands for, through all its lives.
+pub(crate) struct Handle {
+    id: SessionId,
+    /// What has been decided. Held for one decision at a time, never across an await.
+    pending: Mutex<Pending>,
+    /// What is durable, and all that readers see. Written by the committer alone.
+    published: watch::Sender<Published>,
+    /// When the session was last used other than by a committed event, in microseconds.
+    touched: AtomicU64,
+    /// Open watches. Raised under the lock of `pending`, so that expiry is decided once.
+    watchers: AtomicUsize,
+    live: Arc<Live>,
+}
+
+/// The state on which the next decision is made.
+pub(crate) struct Pending {
+    pub(crate) slot: Slot,
+    /// How many events led here, over all lives of the id.
+    pub(crate) serial: u64,
+    /// Raised when a failure takes the state back, so that what was decided before is recognised.
+    pub(crate) epoch: u64,
+}
+
+/// The state that readers see.
+#[derive(Clone)]
+pub(crate) struct Published {
+    pub(crate) slot: Slot,
+    pub(crate) serial: u64,
+    pub(crate) epoch: u64,
+}
+
+/// How many sessions are live, and may be.
+pub(crate) struct Live {
+    max: u64,
+    count: AtomicU64,
+}
+
+impl Live {
+    pub(crate) fn up_to(max: u64) -> Self {
+        Self { max, count: AtomicU64::new(0) }
+    }
+
+    fn enter(&self, max: u64) -> Result<(), u64> {
+        let enter = |count| (count < max).then_some(count + 1);
+        self.count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, enter).map(drop).map_err(|_| max)
+    }
+
+    fn leave(&self) {
+        self.count.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Handle {
+    /// An id that stands for nothing yet.
+    pub(crate) fn vacant(id: SessionId, live: Arc<Live>) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            pending: Mutex::new(Pending { slot: Slot::Vacant, serial: 0, epoch: 0 }),
+            published: watch::Sender::new(Published { slot: Slot::Vacant, serial: 0, epoch: 0 }),
+            touched: AtomicU64::new(0),
+            watchers: AtomicUsize::new(0),
+            live,
+        })
+    }
+
+    pub(crate) fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock()
+    }
+
+    pub(crate) fn published(&self) -> Published {
+        self.published.borrow().clone()
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Published> {
+        self.published.subscribe()
+    }
+
+    /// Takes a decided event into the pending state. Fails with the limit when there is no room for another session.
+    pub(crate) fn advance(&self, pending: &mut Pending, slot: Slot) -> Result<(), u64> {
+        match (is_live(&pending.slot), is_live(&slot)) {
+            (false, true) => self.live.enter(self.live.max)?,
+            (true, false) => self.live.leave(),
+            (true, true) | (false, false) => {}
+        }
+        pending.slot = slot;
+        pending.serial += 1;
+        Ok(())
+    }
+
+    /// The epoch that decisions are made in now.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.published.borrow().epoch
+    }
+
+    /// Makes a durable state visible and wakes whoever waits for it.
+    pub(crate) fn publish(&self, slot: Slot, serial: u64) {
+        self.published.send_modify(|published| {
+            published.slot = slot;
+            published.serial = serial;
+        });
+    }
+
+    /// Takes the pending state back to the published one, unless that was already done for this epoch.
+    pub(crate) fn reset(&self, epoch: u64) {
+        let mut pending = self.pending.lock();
+        if pending.epoch != epoch {
+            return;
+        }
+        let published = self.published();
+        match (is_live(&pending.slot), is_live(&published.slot)) {
+            (true, false) => self.live.leave(),
+            // It was live when the limit was checked; its place is its own.
+            (false, true) => drop(self.live.enter(u64::MAX)),
+            (true, true) | (false, false) => {}
+        }
+        *pending = Pending { slot: published.slot, serial: published.serial, epoch: epoch + 1 };
+        self.published.send_modify(|published| published.epoch = epoch + 1);
+    }
+
+    /// Whether an answer computed from this pending state may be given: waits until the state is published, or says
+    /// no when it never will be.
+    pub(crate) async fn reached(&self, serial: u64, epoch: u64) -> bool {
+        let mut published = self.published.subscribe();
+        published
+            .wait_for(|published| published.epoch != epoch || published.serial >= serial)
+            .await
+            .is_ok_and(|published| published.epoch == epoch)
+    }
+
+    /// Slides the ttl, unless the session is already due to expire.
+    pub(crate) fn touch(&self, now: Timestamp) -> bool {
+        let pending = self.pending.lock();
+        let alive = !self.due(&pending.slot, now);
+        if alive {
+            self.used(now);
+        }
+        alive
+    }
+
+    /// Slides the ttl of a session that is known not to be due: the caller holds the lock.
+    pub(crate) fn used(&self, now: Timestamp) {
+        self.touched.fetch_max(now.0, Ordering::SeqCst);
+    }
+
+    /// Opens a watch unless there are `most`, or the session is due.
+    pub(crate) fn enter_watch(&self, most: u64, now: Timestamp) -> Result<bool, u64> {
+        let pending = self.pending.lock();
+        if self.due(&pending.slot, now) {
+            return Ok(false);
+        }
+        if self.watchers.load(Ordering::SeqCst) as u64 >= most {
+            return Err(most);
+        }
+        self.watchers.fetch_add(1, Ordering::SeqCst);
+        Ok(true)
+    }
+
+    /// Closes a watch; the ttl counts from here.
+    pub(crate) fn leave_watch(&self, now: Timestamp) {
+        self.used(now);
+        self.watchers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether this state has outlived its ttl. What decides is the pending state, under its lock.
+    pub(crate) fn due(&self, slot: &Slot, now: Timestamp) -> bool {
+        match slot {
+            Slot::Live(state) => self.expires_at(state, now).is_some_and(|end| end <= now),
+            Slot::Vacant | Slot::Ended(_) => false,
+        }
+    }
+
+    /// The same for the published state: a hint that costs no lock.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        self.due(&self.published.borrow().slot, now)
+    }
+
+    /// When the session ends if nothing touches it from now on.
+    pub(crate) fn expires_at(&self, state: &State, now: Timestamp) -> Option<Timestamp> {
+        let ttl = state.ttl?;
+        let used = if self.watchers.load(Ordering::SeqCst) > 0 {
+            now
+        } else {
+            state.last_event.max(Timestamp(self.touched.load(Ordering::SeqCst)))
+        };
+        Some(used.after(ttl))
+    }
+}

@@ -1,0 +1,238 @@
+//! Sessions by id, their write path, their expiry and their watchers. Async begins here.
+
+mod clock;
+mod handle;
+mod watcher;
+mod write;
+
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+
+use parking_lot::RwLock;
+
+pub use clock::Clock;
+pub(crate) use handle::Handle;
+use handle::Live;
+pub use watcher::Watcher;
+
+use crate::{
+    config::{Limits, Windows},
+    error::{Error, Refusal},
+    journal::{Durability, Home, Journal},
+    session::{Answer, Command, Create, Incarnation, Position, SessionId, Slot, State, Write, Written},
+    variable::{Author, Timestamp},
+};
+
+/// How many ended sessions are remembered for each live one allowed.
+const ENDED_PER_LIVE: u64 = 10;
+
+/// Who calls. Without authentication everyone is [`Principal::anonymous`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The name, for `updated_by`.
+    pub name: Arc<str>,
+    /// Whether the name is known to be true.
+    pub verified: bool,
+    /// May register with `replace`.
+    pub admin: bool,
+    /// May see the values of secrets.
+    pub read_secret: bool,
+}
+
+impl Principal {
+    /// Everyone, while there is no authentication: unknown by name, allowed everything.
+    pub fn anonymous() -> Self {
+        Self { name: "anonymous".into(), verified: false, admin: true, read_secret: true }
+    }
+}
+
+/// A live session as it is published.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// What it holds.
+    pub state: Arc<State>,
+    /// When it ends if nothing touches it; `None` without a ttl.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// All sessions of a server. Clones share them.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    /// Locked for moments only, never while a session's lock is held and never across an await.
+    sessions: RwLock<BTreeMap<SessionId, Arc<Handle>>>,
+    journal: Journal,
+    clock: Clock,
+    limits: Limits,
+    windows: Windows,
+    live: Arc<Live>,
+}
+
+impl Store {
+    /// An empty store in front of `home`. Needs a tokio runtime.
+    pub fn new<H: Home>(home: H, limits: Limits, windows: Windows) -> Self {
+        Self(Arc::new(Inner {
+            sessions: RwLock::default(),
+            journal: Journal::start(home),
+            clock: Clock::start(),
+            live: Arc::new(Live::up_to(limits.sessions)),
+            limits,
+            windows,
+        }))
+    }
+
+    /// What this store accepts.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// What an acknowledged write survives.
+    pub fn durability(&self) -> Durability {
+        self.0.journal.durability()
+    }
+
+    /// Opens a session: makes it, or finds the live one. Also says whether this call made it.
+    pub async fn create(&self, id: SessionId, create: Create, principal: &Principal) -> Result<(View, bool), Refusal> {
+        let handle = Arc::clone(
+            self.0
+                .sessions
+                .write()
+                .entry(id)
+                .or_insert_with_key(|id| Handle::vacant(id.clone(), Arc::clone(&self.0.live))),
+        );
+        let incarnation = create.incarnation;
+        let author = Author { name: Arc::clone(&principal.name), verified: principal.verified };
+        let answer = self.execute(&handle, &Command::Create(create), author, principal).await?;
+        let created = match answer {
+            Answer::Created { created } => created,
+            Answer::Written(_) | Answer::Ended(_) => false,
+        };
+        let view = self.view(&handle, (created).then_some(incarnation)).await?;
+        Ok((view, created))
+    }
+
+    /// A live session, as published; of this life, if one is given. Does not slide its ttl.
+    pub async fn session(&self, id: &SessionId, incarnation: Option<Incarnation>) -> Result<View, Refusal> {
+        self.view(&self.handle(id)?, incarnation).await
+    }
+
+    /// The same, and slides its ttl.
+    pub async fn touch(&self, id: &SessionId, incarnation: Option<Incarnation>) -> Result<View, Refusal> {
+        let handle = self.handle(id)?;
+        if !handle.touch(self.0.clock.now()) {
+            self.expire(&handle).await;
+        }
+        self.view(&handle, incarnation).await
+    }
+
+    /// All live sessions, by id, above `after` if given. One that is due to expire is not listed.
+    pub fn sessions(&self, after: Option<&SessionId>) -> Vec<View> {
+        let now = self.0.clock.now();
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let sessions = self.0.sessions.read();
+        sessions.range::<SessionId, _>((start, Bound::Unbounded)).filter_map(|(_, handle)| live(handle, now)).collect()
+    }
+
+    /// Ends a session; answers with its last position.
+    pub async fn delete(
+        &self,
+        id: &SessionId,
+        incarnation: Option<Incarnation>,
+        principal: &Principal,
+    ) -> Result<Position, Refusal> {
+        let handle = self.handle(id)?;
+        let author = Author { name: Arc::clone(&principal.name), verified: principal.verified };
+        let answer = self.execute(&handle, &Command::Delete { incarnation }, author, principal).await?;
+        match answer {
+            Answer::Ended(position) => Ok(position),
+            Answer::Created { .. } | Answer::Written(_) => Err(not_found(id).into()),
+        }
+    }
+
+    /// Applies a write: returns once it is durable and published, or refused.
+    pub async fn write(
+        &self,
+        id: &SessionId,
+        write: Write,
+        author: Author,
+        principal: &Principal,
+    ) -> Result<Written, Refusal> {
+        let handle = self.handle(id)?;
+        match self.execute(&handle, &Command::Write(write), author, principal).await? {
+            Answer::Written(written) => Ok(written),
+            Answer::Created { .. } | Answer::Ended(_) => Err(not_found(id).into()),
+        }
+    }
+
+    /// Follows a session. It is kept alive until the watcher is dropped.
+    pub async fn watch(&self, id: &SessionId) -> Result<Watcher, Refusal> {
+        let handle = self.handle(id)?;
+        let view = self.view(&handle, None).await?;
+        Watcher::open(handle, &view.state, self.0.limits.watchers_per_session, self.0.clock.clone())
+    }
+
+    /// Ends what is due and forgets what nobody needs to know any more. The server calls it now and then; nothing
+    /// depends on when.
+    pub async fn sweep(&self) {
+        let now = self.0.clock.now();
+        let handles: Vec<Arc<Handle>> = self.0.sessions.read().values().cloned().collect();
+        let mut ended = Vec::new();
+        for handle in handles {
+            if handle.is_due(now) {
+                self.expire(&handle).await;
+            }
+            match &handle.published().slot {
+                Slot::Live(_) => {}
+                Slot::Vacant => ended.push((Timestamp::default(), true, handle.id().clone())),
+                Slot::Ended(end) => ended.push((end.at, end.is_forgotten(now), handle.id().clone())),
+            }
+        }
+        ended.sort_unstable();
+        let most = usize::try_from(self.0.limits.sessions.saturating_mul(ENDED_PER_LIVE)).unwrap_or(usize::MAX);
+        let excess = ended.len().saturating_sub(most);
+        let mut sessions = self.0.sessions.write();
+        for (index, (_, forgotten, id)) in ended.into_iter().enumerate() {
+            // Whoever else holds the handle may be about to give the id a new life, or has done so.
+            let alone = |handle: &Arc<Handle>| Arc::strong_count(handle) == 1 && !is_live(&handle.published().slot);
+            if (forgotten || index < excess) && sessions.get(&id).is_some_and(alone) {
+                sessions.remove(&id);
+            }
+        }
+    }
+
+    fn handle(&self, id: &SessionId) -> Result<Arc<Handle>, Error> {
+        self.0.sessions.read().get(id).cloned().ok_or_else(|| not_found(id))
+    }
+
+    /// The published state of a live session. Reading waits for nobody, unless the session is due to expire.
+    async fn view(&self, handle: &Arc<Handle>, incarnation: Option<Incarnation>) -> Result<View, Refusal> {
+        let now = self.0.clock.now();
+        if handle.is_due(now) {
+            self.expire(handle).await;
+        }
+        let published = handle.published();
+        let refuse = |error| Refusal { error, position: published.slot.position(), operation: None };
+        let state = published.slot.live(handle.id(), incarnation, now).map_err(refuse)?;
+        if handle.is_due(now) {
+            return Err(refuse(Error::SessionExpired { session: handle.id().shared() }));
+        }
+        Ok(View { expires_at: handle.expires_at(state, now), state: Arc::clone(state) })
+    }
+}
+
+fn live(handle: &Arc<Handle>, now: Timestamp) -> Option<View> {
+    match &handle.published().slot {
+        Slot::Live(state) if !handle.is_due(now) => {
+            Some(View { state: Arc::clone(state), expires_at: handle.expires_at(state, now) })
+        }
+        Slot::Live(_) | Slot::Vacant | Slot::Ended(_) => None,
+    }
+}
+
+fn not_found(id: &SessionId) -> Error {
+    Error::SessionNotFound { session: id.shared() }
+}
+
+fn is_live(slot: &Slot) -> bool {
+    matches!(slot, Slot::Live(_))
+}
