@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
 use snakepit_server::{
@@ -66,10 +66,8 @@ async fn state(store: &Store, session: &str) -> Arc<State> {
 }
 
 async fn number(store: &Store, session: &str) -> i64 {
-    match state(store, session).await.variable("n").unwrap().value {
-        Value::Int(number) => number,
-        ref other => panic!("{other:?}"),
-    }
+    let value = &state(store, session).await.variable("n").unwrap().value.clone();
+    if let Value::Int(number) = value { *number } else { panic!("{value:?}") }
 }
 
 /// A store whose sessions each hold the integer `n` = 0, at revision 2.
@@ -77,7 +75,7 @@ async fn prepared(sessions: &[&str]) -> (Store, Gate) {
     let (home, mut gate) = gated();
     let store = Store::new(home, Limits::default(), Windows::default());
     for name in sessions {
-        let create = Create { incarnation: Incarnation([7; 16]), ttl: None, metadata: Default::default() };
+        let create = Create { incarnation: Incarnation([7; 16]), ttl: None, metadata: BTreeMap::default() };
         let principal = Principal::anonymous();
         let (created, ()) = tokio::join!(store.create(id(name), create, &principal), async {
             gate.recv().await.unwrap().settle(Ok(()));
@@ -232,7 +230,7 @@ async fn a_repeat_of_a_pending_write_waits_for_it_and_gets_its_answer() {
 
 /// Eight writers on two sessions, some writes failing: what was acknowledged is there, once; what was refused is not;
 /// the acknowledged revisions are dense; and whoever is answered finds the answer published.
-async fn history(outcomes: Vec<bool>, writes: usize) {
+async fn history(outcomes: Vec<bool>, count: usize) {
     let sessions = [ID, "other"];
     let (store, mut gate) = prepared(&sessions).await;
     let home = tokio::spawn(async move {
@@ -247,7 +245,7 @@ async fn history(outcomes: Vec<bool>, writes: usize) {
             let (store, session) = (store.clone(), sessions[writer % 2]);
             tokio::spawn(async move {
                 let mut acknowledged = Vec::new();
-                for _ in 0..writes {
+                for _ in 0..count {
                     match send(&store, session, write(increment())).await {
                         Ok(written) => {
                             let published = state(&store, session).await.revision;
