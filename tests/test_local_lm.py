@@ -8,7 +8,7 @@ import json
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +74,19 @@ def test_a_cache_that_cannot_be_written_is_refused(cache: Path) -> None:
 
 @pytest.fixture(scope="module")
 def local(pytestconfig: pytest.Config) -> Iterator[LocalLM]:
-    say: Callable[[str], Any] = pytestconfig.pluginmanager.getplugin("terminalreporter").write_line
+    capture: Any = pytestconfig.pluginmanager.getplugin("capturemanager")
+
+    def say(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\n{text}")
+
     try:
         lm = LocalLM()
     except LocalModelError as error:
-        say(f"\nNo local LM answers the tests of the local LM: {error}")
+        say(f"No local LM answers the tests of the local LM: {error}")
         pytest.skip(f"no local LM here: {error}")
     with lm:
-        say(f"\nSmolLM2-135M-Instruct at {lm.url} answers the tests of the local LM.")
+        say(f"SmolLM2-135M-Instruct at {lm.url} answers the tests of the local LM.")
         yield lm
 
 
