@@ -40,6 +40,7 @@ class Freshness:
         self._rest = _FIRST_REST
         self._next_attempt = 0.0
         self._warned = False
+        self._asked: tuple[Snapshot, frozenset[str], pb.SyncVariablesRequest] | None = None
 
     def refilter(self) -> None:
         """More names are tracked: has the stream, if there is one, begin again with them."""
@@ -90,6 +91,30 @@ class Freshness:
             return self._stale(tracked, resting)
         newest = self._mirror.newest
         base, names, new_names = known(newest, tracked)
+        request = self._request(base, names, new_names)
+        within = session.settings.sync_timeout
+        try:
+            method = session.connection.variable.SyncVariables
+            reply = await session.call_once(waiting, method, request, within, bare=True)
+        except (ServerUnavailableError, CallTimeoutError) as failure:
+            self._failed(failure)
+            return self._stale(tracked, failure)
+        if base is not None and base is newest and names is tracked and not new_names and _same(base, reply):
+            self._contact()
+            return base
+        candidate = merge(session.session_id, base, tracked, (reply,))
+        self.install(candidate, newest)
+        self._contact()
+        return self._mirror.newer_than(candidate)
+
+    def _request(
+        self, base: Snapshot | None, names: frozenset[str], new_names: frozenset[str]
+    ) -> pb.SyncVariablesRequest:
+        asked = self._asked
+        # While nothing changes it is the same request every time, and with many names building it is what a call costs.
+        if asked is not None and asked[0] is base and asked[1] is names and not new_names:
+            return asked[2]
+        session = self._session
         request = pb.SyncVariablesRequest(
             session_id=session.session_id,
             incarnation=session.incarnation if base is None else base.incarnation,
@@ -97,16 +122,9 @@ class Freshness:
             names=names,
             new_names=new_names,
         )
-        within = session.settings.sync_timeout
-        try:
-            reply = await session.call_once(waiting, session.connection.variable.SyncVariables, request, within)
-        except (ServerUnavailableError, CallTimeoutError) as failure:
-            self._failed(failure)
-            return self._stale(tracked, failure)
-        candidate = merge(session.session_id, base, tracked, (reply,))
-        self.install(candidate, newest)
-        self._contact()
-        return self._mirror.newer_than(candidate)
+        if base is not None and not new_names:
+            self._asked = (base, names, request)
+        return request
 
     def _contact(self) -> None:
         self._last_contact = time.monotonic()
@@ -161,3 +179,7 @@ class Freshness:
                 cause,
             )
         return newest
+
+
+def _same(base: Snapshot, reply: pb.SyncVariablesResponse) -> bool:
+    return reply.revision == base.revision and not (reply.full or reply.changed or reply.absent)

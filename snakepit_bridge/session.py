@@ -157,11 +157,17 @@ class Session:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def call_once(
-        self, waiting: Waiting, method: grpc.UnaryUnaryMultiCallable[Any, T], request: Any, within: float
+        self,
+        waiting: Waiting,
+        method: grpc.UnaryUnaryMultiCallable[Any, T],
+        request: Any,
+        within: float,
+        *,
+        bare: bool = False,
     ) -> T:
         """One rpc, never repeated."""
         try:
-            return await waiting.call(method, request, within)
+            return await waiting.call(method, request, within, bare=bare)
         except grpc.RpcError as error:
             raise self.translated(error, within) from None
         except ValueError:
@@ -275,8 +281,6 @@ def _close_server(starting: Future[LocalServer]) -> None:
 
 
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
-
-
 _forked_after_connecting = False
 
 

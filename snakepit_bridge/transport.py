@@ -65,8 +65,10 @@ class Connection:
 class Waiting(Protocol):
     """How to wait for something."""
 
-    async def call(self, method: grpc.UnaryUnaryMultiCallable[Any, T], request: Any, within: float) -> T:
-        """One rpc; raises grpc.RpcError."""
+    async def call(
+        self, method: grpc.UnaryUnaryMultiCallable[Any, T], request: Any, within: float, *, bare: bool = False
+    ) -> T:
+        """One rpc; raises grpc.RpcError. A bare one leaves out the api version, which `open` has told the server."""
 
     async def result(self, future: Future[T], within: float | None) -> T:
         """The future's result; raises TimeoutError."""
@@ -78,9 +80,11 @@ class Waiting(Protocol):
 class Blocking:
     """Waits by blocking the calling thread."""
 
-    async def call(self, method: grpc.UnaryUnaryMultiCallable[Any, T], request: Any, within: float) -> T:
+    async def call(
+        self, method: grpc.UnaryUnaryMultiCallable[Any, T], request: Any, within: float, *, bare: bool = False
+    ) -> T:
         """One rpc; raises grpc.RpcError."""
-        return method(request, timeout=within, metadata=METADATA)
+        return method(request, timeout=within, metadata=None if bare else METADATA)
 
     async def result(self, future: Future[T], within: float | None) -> T:
         """The future's result; raises TimeoutError."""
@@ -94,9 +98,11 @@ class Blocking:
 class Asyncio:
     """Waits in the running event loop. Cancelling the task cancels its rpc."""
 
-    async def call(self, method: grpc.UnaryUnaryMultiCallable[Any, T], request: Any, within: float) -> T:
+    async def call(
+        self, method: grpc.UnaryUnaryMultiCallable[Any, T], request: Any, within: float, *, bare: bool = False
+    ) -> T:
         """One rpc; raises grpc.RpcError."""
-        rpc = method.future(request, timeout=within, metadata=METADATA)
+        rpc = method.future(request, timeout=within, metadata=None if bare else METADATA)
         try:
             await wait_done(rpc.add_done_callback)
         except asyncio.CancelledError:

@@ -135,7 +135,7 @@ pub enum Error {
 }
 
 fn suggestion(closest: &[String]) -> String {
-    if closest.is_empty() { String::new() } else { format!("; did you mean {}?", closest.join(" or ")) }
+    if closest.is_empty() { String::new() } else { format!(" (did you mean {}?)", closest.join(" or ")) }
 }
 
 impl Error {
