@@ -44,11 +44,13 @@ class Program:
             binding.program = self
             self.remove(binding.target)
             self.bindings[binding.target] = binding
-            state, version = binding.newest_state()
-            if state is None and version is not None and binding.described is not None:
-                self._values[binding.target] = binding.described.value
+            newest, described = binding.session.newest(), binding.described
+            known = newest.revision if newest is not None and binding.variable in newest.names else -1
+            if described is not None and described.revision > known:
+                # What bind was just told is newer than the mirror.
+                self._values[binding.target] = described.value
             else:
-                self._values[binding.target] = _value_of(state, binding)
+                self._values[binding.target] = _value_of(binding.newest_state()[0], binding)
 
     def remove(self, target: Target) -> Binding | None:
         """Takes a binding out; when this returns, none of its callbacks will be called any more."""

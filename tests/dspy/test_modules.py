@@ -78,6 +78,17 @@ async def test_sync_variables_tells_what_changed_since_the_last_call(
     assert [body["temperature"] for body in lm.requests] == [0.25, 0.5]
 
 
+async def test_changes_count_from_what_the_last_bind_was_told(live: SessionContext, other: BlockingContext) -> None:
+    module = sb.VariableAwarePredict("question -> answer", session_context=live)
+    await module.bind_to_variable("temperature", "t")
+    assert await module.sync_variables() == {}
+    module.unbind_variable("temperature")
+    other.set_variable("t", 1.0)
+    await module.bind_to_variable("temperature", "t")
+    other.set_variable("t", 0.2)
+    assert await module.sync_variables() == {"temperature": (1.0, 0.2)}
+
+
 async def test_own_modules_may_forget_their_parents_init(live: SessionContext, lm: RecordingLM) -> None:
     class Mine(sb.VariableAwareMixin, dspy.Module):
         def __init__(self) -> None:
