@@ -55,15 +55,9 @@ def threads_left() -> set[str]:
     return {thread.name for thread in ours if thread.is_alive()}
 
 
-def test_importing_it_is_quick_and_brings_neither_dspy_nor_numpy() -> None:
-    code = (
-        "import time; began = time.process_time(); import snakepit_bridge; took = time.process_time() - began; "
-        "from snakepit_bridge import *; import sys; print(took, 'dspy' in sys.modules, 'numpy' in sys.modules)"
-    )
-    runs = [ends(python(code))[1].split() for _ in range(5)]
-    assert {(dspy, numpy) for _, dspy, numpy in runs} == {("False", "False")}
-    # In time of the processor, so that a busy machine does not count.
-    assert min(float(took) for took, _, _ in runs) < 0.150
+def test_importing_it_brings_neither_dspy_nor_numpy() -> None:
+    code = "from snakepit_bridge import *; import sys; print(*({'dspy', 'numpy'} & sys.modules.keys()), 'only')"
+    assert ends(python(code))[1].split() == ["only"]
 
 
 async def test_local_starts_the_shipped_server_and_ends_it() -> None:
