@@ -4,15 +4,20 @@ A bound program is never mutated by a call. Its outermost call takes one snapsho
 inside is read through that: generation parameters, models, instructions, demos, attributes.
 """
 
-from snakepit_bridge.dspy_integration import modules as _modules
+from typing import TYPE_CHECKING
+
 from snakepit_bridge.dspy_integration.binder import bind, bind_async, bind_matching, bind_matching_async, unbind
 from snakepit_bridge.dspy_integration.binding import Var
 from snakepit_bridge.dspy_integration.lookup import Effective, bindings, effective, on_change
+from snakepit_bridge.dspy_integration.modules import AWARE as _AWARE
 from snakepit_bridge.dspy_integration.modules import (
+    VariableAwareBestOfN,
     VariableAwareChainOfThought,
     VariableAwareMixin,
+    VariableAwareMultiChainComparison,
     VariableAwarePredict,
     VariableAwareReAct,
+    VariableAwareRefine,
 )
 from snakepit_bridge.dspy_integration.resolver import (
     MODULE_REGISTRY,
@@ -20,6 +25,7 @@ from snakepit_bridge.dspy_integration.resolver import (
     create_variable_aware_module,
 )
 from snakepit_bridge.dspy_integration.scope import revision_of, snapshot
+from snakepit_bridge.dspy_integration.tables import Tables
 from snakepit_bridge.dspy_integration.variable_module import VariableModule
 from snakepit_bridge.exceptions import BindingError, ModelNotAllowedError, UnknownModuleError
 
@@ -29,12 +35,16 @@ __all__ = [
     "Effective",
     "ModelNotAllowedError",
     "ModuleVariableResolver",
+    "Tables",
     "UnknownModuleError",
     "Var",
+    "VariableAwareBestOfN",
     "VariableAwareChainOfThought",
     "VariableAwareMixin",
+    "VariableAwareMultiChainComparison",
     "VariableAwarePredict",
     "VariableAwareReAct",
+    "VariableAwareRefine",
     "VariableModule",
     "bind",
     "bind_async",
@@ -49,7 +59,14 @@ __all__ = [
     "unbind",
 ]
 
-if "ProgramOfThought" in _modules.AWARE:
+if TYPE_CHECKING:
+    from snakepit_bridge.dspy_integration.modules import VariableAwareCodeAct as VariableAwareCodeAct
+    from snakepit_bridge.dspy_integration.modules import VariableAwareFlex as VariableAwareFlex
     from snakepit_bridge.dspy_integration.modules import VariableAwareProgramOfThought as VariableAwareProgramOfThought
+    from snakepit_bridge.dspy_integration.modules import VariableAwareReActV2 as VariableAwareReActV2
+    from snakepit_bridge.dspy_integration.modules import VariableAwareRLM as VariableAwareRLM
+else:
+    # As many of them as the installed DSPy has.
+    globals().update({cls.__name__: cls for cls in _AWARE.values()})
 
-    __all__ += ["VariableAwareProgramOfThought"]
+__all__ += [cls.__name__ for cls in _AWARE.values() if cls.__name__ not in __all__]

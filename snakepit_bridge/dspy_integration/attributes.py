@@ -15,9 +15,16 @@ from typing import Any
 import dspy
 
 from snakepit_bridge.dspy_integration.binding import MISSING, Binding, same
-from snakepit_bridge.dspy_integration.overlay import Overlay, choose_model, detached
-from snakepit_bridge.dspy_integration.prompts import replace_task, with_instructions
+from snakepit_bridge.dspy_integration.models import with_parameters
+from snakepit_bridge.dspy_integration.overlay import Overlay, choose_model, demos_for, detached
+from snakepit_bridge.dspy_integration.prompts import (
+    description_of,
+    replace_task,
+    with_description,
+    with_instructions,
+)
 from snakepit_bridge.dspy_integration.scope import KEY, Scope, active, find
+from snakepit_bridge.exceptions import BindingError
 
 _storing: ContextVar[bool] = ContextVar("snakepit_storing", default=False)
 
@@ -92,21 +99,34 @@ class ConfigOverlay(PlainOverlay):
 
 
 class SignatureOverlay(PlainOverlay):
-    """`Predict.signature`, with the bound instructions."""
+    """`Predict.signature`, with the bound tools, field descriptions and instructions in it."""
 
     def overlaid(self, plain: Any, overlay: Overlay, scope: Scope) -> Any:
-        """The signature with the snapshot's instructions; the same class for the same text."""
-        chosen = overlay.view.instructions
-        found = find(scope, chosen.binding.session) if chosen is not None else None
-        text = chosen.binding.value_in(found.snapshot) if chosen is not None and found is not None else None
+        """The signature as of the snapshot; the same class for the same values."""
+        view = overlay.view
+        signature = plain
+        tools = _bound(view.tools, scope)
+        if tools is not None:
+            signature = tools.rewrite(signature)
+        for field, binding in view.descriptions.items():
+            text = _bound(binding, scope)
+            if text is not None:
+                signature = with_description(signature, field, text)
+        chosen = view.instructions
+        text = _bound(chosen.binding, scope) if chosen is not None else None
         if chosen is None or text is None:
-            return plain
-        return with_instructions(plain, text) if chosen.task is None else replace_task(plain, chosen.task, text)
+            return signature
+        return with_instructions(signature, text) if chosen.task is None else replace_task(signature, chosen.task, text)
 
     def assigned(self, instance: Any, overlay: Overlay, value: Any) -> None:
-        """Detaches bound instructions if the new signature has others."""
-        if getattr(value, "instructions", None) != self.__get__(instance).instructions:
+        """Detaches bound instructions and descriptions if the new signature has others."""
+        read = self.__get__(instance)
+        if getattr(value, "instructions", None) != read.instructions:
             overlay.drop_slot(("instructions", "instructions"))
+        for field in list(overlay.view.descriptions):
+            fields = getattr(value, "fields", {})
+            if field not in fields or description_of(value, field) != description_of(read, field):
+                overlay.drop_slot(("description", field))
 
 
 class DemosOverlay(PlainOverlay):
@@ -114,15 +134,27 @@ class DemosOverlay(PlainOverlay):
 
     def overlaid(self, plain: Any, overlay: Overlay, scope: Scope) -> Any:
         """The snapshot's demos, in fresh Examples."""
-        binding = overlay.view.demos
-        found = find(scope, binding.session) if binding is not None else None
-        value = binding.value_in(found.snapshot) if binding is not None and found is not None else None
-        return plain if value is None else value
+        chosen = overlay.view.demos
+        demos = demos_for(chosen, _bound(chosen.binding, scope)) if chosen is not None else None
+        return plain if demos is None else demos
 
     def assigned(self, instance: Any, overlay: Overlay, value: Any) -> None:
         """Detaches bound demos if these are others."""
         if value != self.__get__(instance):
             overlay.drop_slot(("demos", "demos"))
+
+
+class ToolsOverlay(PlainOverlay):
+    """Where an agent keeps its tools."""
+
+    def overlaid(self, plain: Any, overlay: Overlay, scope: Scope) -> Any:
+        """The snapshot's tools, in a dict of the call's own."""
+        chosen = _bound(overlay.view.tools, scope)
+        return plain if chosen is None else dict(chosen.tools)
+
+    def assigned(self, instance: Any, overlay: Overlay, value: Any) -> None:  # noqa: ARG002
+        """Detaches bound tools."""
+        overlay.drop_slot(("tools", "tools"))
 
 
 class LMOverlay(PlainOverlay):
@@ -139,6 +171,22 @@ class LMOverlay(PlainOverlay):
         if binding is None or found is None:
             return plain
         return choose_model(binding, plain, found.snapshot)
+
+
+def _bound(binding: Binding | None, scope: Scope) -> Any:
+    """What a binding gives in a scope; None if there is no binding, the scope is not its session's, or it says so."""
+    found = find(scope, binding.session) if binding is not None else None
+    return None if binding is None or found is None else binding.value_in(found.snapshot)
+
+
+class FlexLMOverlay(LMOverlay):
+    """`Flex.lm`, through which alone a `Flex` can be given generation parameters: it makes its predictors anew."""
+
+    def overlaid(self, plain: Any, overlay: Overlay, scope: Scope) -> Any:
+        """The LM for the snapshot's model, with the snapshot's parameters."""
+        chosen = super().overlaid(plain, overlay, scope)
+        bound = {name: _bound(binding, scope) for name, binding in overlay.view.parameters.items()}
+        return with_parameters(chosen or dspy.settings.lm, bound) if bound else chosen
 
 
 class NameOverlay:
@@ -178,11 +226,17 @@ class NameOverlay:
             return
         if binding.target.kind == "attribute":
             state[self.name] = value
+        elif binding.target.kind == "adapter":
+            raise BindingError(
+                f"{binding.path!r} follows variable {binding.variable!r}, and a module has no adapter of its own to "
+                "assign: set the variable, or unbind it and use dspy.context(adapter=...)",
+                {"path": binding.path, "variable": binding.variable},
+            )
         else:
-            for _, predictor in instance.named_sub_modules(type_=dspy.Predict):
-                below = vars(predictor).get(KEY)
+            for _, module in instance.named_sub_modules(type_=dspy.Module):
+                below = vars(module).get(KEY)
                 if below is not None and below.serves(binding):
-                    _store(predictor, below, binding, value)
+                    store(module, binding, value)
                     if below is not overlay:
                         below.drop(binding)
         overlay.drop(binding)
@@ -196,19 +250,31 @@ class NameOverlay:
             raise AttributeError(self.name) from None
 
 
-def _store(predictor: Any, overlay: Overlay, binding: Binding, value: Any) -> None:
-    state = vars(predictor)
-    kind = binding.target.kind
-    if kind == "parameter":
-        state["config"] = {**state["config"], binding.target.name: value}
-    elif kind == "instructions":
-        task = next((c.task for c in overlay.candidates["instructions", "instructions"] if c.binding is binding), None)
+def store(module: Any, binding: Binding, value: Any) -> None:
+    """Puts a value of a binding into the plain state of a module that it reaches."""
+    state = vars(module)
+    target = binding.target
+    found = next(one for one in state[KEY].candidates[target.slot] if one.binding is binding)
+    if target.kind == "parameter" and "config" in state:
+        state["config"] = {**state["config"], target.name: value}
+    elif target.kind == "parameter":
+        state["lm"] = with_parameters(state["lm"] or dspy.settings.lm, {target.name: value})
+    elif target.kind == "instructions":
         plain = state["signature"]
-        state["signature"] = with_instructions(plain, value) if task is None else replace_task(plain, task, value)
-    elif kind == "demos":
-        state["demos"] = value
+        alone = found.task is None
+        state["signature"] = with_instructions(plain, value) if alone else replace_task(plain, found.task, value)
+    elif target.kind == "description":
+        state["signature"] = with_description(state["signature"], target.name, value)
+    elif target.kind == "demos":
+        demos = demos_for(found, value)
+        state["demos"] = state["demos"] if demos is None else demos
+    elif target.kind == "tools" and "signature" in state and isinstance(module, dspy.Predict):
+        state["signature"] = value.rewrite(state["signature"])
+    elif target.kind == "tools":
+        state[value.attribute] = dict(value.tools)
     elif binding.models is not None:
-        state["lm"] = binding.models.lm_for(state["lm"] or dspy.settings.lm, value)
+        base = state["lm"] or dspy.settings.lm
+        state["lm"] = value if isinstance(value, dspy.BaseLM) else binding.models.lm_for(base, value)
 
 
 def install(cls: type, name: str) -> None:
@@ -216,3 +282,9 @@ def install(cls: type, name: str) -> None:
     if not isinstance(cls.__dict__.get(name), NameOverlay):
         fallback = inspect.getattr_static(cls, name, MISSING)
         setattr(cls, name, NameOverlay(name, fallback.fallback if isinstance(fallback, NameOverlay) else fallback))
+
+
+def install_tools(cls: type, name: str) -> None:
+    """Makes the attribute where a class of agents keeps its tools readable through bindings."""
+    if not isinstance(inspect.getattr_static(cls, name, None), ToolsOverlay):
+        setattr(cls, name, ToolsOverlay(name))

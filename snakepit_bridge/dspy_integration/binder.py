@@ -5,18 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, Unpack
 
 import dspy
 
-from snakepit_bridge.dspy_integration.attributes import install
+from snakepit_bridge.dspy_integration.attributes import install, install_tools
 from snakepit_bridge.dspy_integration.binding import MISSING, Binding, Target, Var, drop_released
 from snakepit_bridge.dspy_integration.lookup import bound, program_of
 from snakepit_bridge.dspy_integration.models import ModelChoice
 from snakepit_bridge.dspy_integration.overlaid import discard_overlay, ensure_overlay
 from snakepit_bridge.dspy_integration.overlay import Candidate, check_demos, overlay_of
 from snakepit_bridge.dspy_integration.program import Program
-from snakepit_bridge.dspy_integration.targets import Site, locate
+from snakepit_bridge.dspy_integration.tables import Tables
+from snakepit_bridge.dspy_integration.targets import Reached, Site, locate
+from snakepit_bridge.dspy_integration.toolsets import agent_of
 from snakepit_bridge.exceptions import BindingError
 from snakepit_bridge.session import Session
 from snakepit_bridge.session_context import session_of
@@ -35,7 +37,7 @@ def bind(
     *,
     session: Any = None,
     refresh: Refresh = "call",
-    models: Mapping[str, Any] | None = None,
+    **tables: Unpack[Tables],
 ) -> P:
     """Binds parameters of a program to variables, in place: each call then uses the variables' values.
 
@@ -44,14 +46,14 @@ def bind(
     Args:
         program: a `dspy.Module`.
         bindings: path -> variable, or `Var` with a default. A path ends in a generation parameter ("temperature",
-            "lm.top_k"), "model", "instructions", "demos" or a plain attribute ("k", "self.k"), after steps to the
-            object that it stands on ("generate.temperature", "steps[0].k", "choices['x'].model"). A generation
-            parameter of a module that contains predictors is meant for all of them; the longer path wins.
+            "lm.top_k"), "model", "lm" (one of `models` by name), "instructions", "fields['answer'].desc", "demos",
+            "adapter", an agent's "tools", or a plain attribute ("k", "self.k"), after steps to the object that it
+            stands on ("generate.temperature", "steps[0].k", "choices['x'].model"). What shapes requests is, on a
+            module that contains predictors, meant for all of them; the longer path wins.
         session: a SessionContext or its blocking twin. May be left out for a variable-aware module that has one.
         refresh: "call": one snapshot for a whole call. "step": also a new one for each predictor call, for agents that
             run long.
-        models: for "model", the LMs that may be chosen, by name. Without it a model of the same provider as the
-            predictor's LM may be chosen.
+        **tables: the LMs, tools and adapters that names in variables stand for; see `Tables`.
 
     Returns:
         The same object.
@@ -62,12 +64,9 @@ def bind(
         ModelNotAllowedError: the model variable names a model that may not be chosen.
         ServerUnavailableError: no answer, whatever the defaults.
     """
-    plan = _plan(program, bindings, session, refresh, models)
-    if plan.sites:
-        found = plan.session.describe(plan.names, allow_missing=plan.lenient)
-        if plan.lenient and (missing := plan.missing(found)):
-            plan.session.describe(missing)
-        _commit(plan, found)
+    plan = _plan(program, bindings, session, refresh, tables)
+    _refuse_idle(plan)
+    _carry_out(plan)
     return program
 
 
@@ -77,21 +76,16 @@ async def bind_async(
     *,
     session: Any = None,
     refresh: Refresh = "call",
-    models: Mapping[str, Any] | None = None,
+    **tables: Unpack[Tables],
 ) -> P:
     """`bind`, without blocking the loop."""
-    plan = _plan(program, bindings, session, refresh, models)
-    if plan.sites:
-        found = await plan.session.describe_async(plan.names, allow_missing=plan.lenient)
-        if plan.lenient and (missing := plan.missing(found)):
-            await plan.session.describe_async(missing)
-        _commit(plan, found)
+    plan = _plan(program, bindings, session, refresh, tables)
+    _refuse_idle(plan)
+    await _carry_out_async(plan)
     return program
 
 
-def bind_matching(
-    program: P, *, session: Any = None, refresh: Refresh = "call", models: Mapping[str, Any] | None = None
-) -> P:
+def bind_matching(program: P, *, session: Any = None, refresh: Refresh = "call", **tables: Unpack[Tables]) -> P:
     """Binds every variable whose name is a path of the program: "temperature", "generate.max_tokens", "k".
 
     Costs two rpcs. Binds nothing if no name matches.
@@ -99,18 +93,18 @@ def bind_matching(
     Raises:
         BindingError: a variable has such a name but cannot hold what that takes, or the name has two meanings.
     """
-    matching = _matching(program, _session_for(program, session).list(""))
-    models = models if "model" in _ends(matching) else None
-    return bind(program, matching, session=session, refresh=refresh, models=models)
+    matching = _matching(program, _session_for(program, session).list(""), tables)
+    _carry_out(_plan(program, matching, session, refresh, tables))
+    return program
 
 
 async def bind_matching_async(
-    program: P, *, session: Any = None, refresh: Refresh = "call", models: Mapping[str, Any] | None = None
+    program: P, *, session: Any = None, refresh: Refresh = "call", **tables: Unpack[Tables]
 ) -> P:
     """`bind_matching`, without blocking the loop."""
-    matching = _matching(program, await _session_for(program, session).list_async(""))
-    models = models if "model" in _ends(matching) else None
-    return await bind_async(program, matching, session=session, refresh=refresh, models=models)
+    matching = _matching(program, await _session_for(program, session).list_async(""), tables)
+    await _carry_out_async(_plan(program, matching, session, refresh, tables))
+    return program
 
 
 def unbind(program: Any, path: str | None = None) -> None:
@@ -131,7 +125,7 @@ class _Plan:
     session: Session
     sites: tuple[tuple[Site, Var], ...]
     step: bool
-    models: Mapping[str, Any] | None
+    tables: Tables
 
     @property
     def names(self) -> list[str]:
@@ -145,11 +139,13 @@ class _Plan:
         return [var.name for _, var in self.sites if var.default is MISSING and var.name not in found]
 
 
-def _plan(program: Any, wanted: Bindings, session: Any, refresh: Refresh, models: Mapping[str, Any] | None) -> _Plan:
+def _plan(program: Any, wanted: Bindings, session: Any, refresh: Refresh, tables: Tables) -> _Plan:
     if not isinstance(program, dspy.Module):
         raise BindingError(f"only a dspy.Module can be bound, not {program!r}")
     if refresh not in {"call", "step"}:
         raise BindingError(f"refresh is 'call' or 'step', not {refresh!r}")
+    if unknown := set(tables) - Tables.__optional_keys__:
+        raise TypeError(f"bind() takes no argument {min(unknown)!r}")
     sites: dict[Target, tuple[Site, Var]] = {}
     for path, variable in wanted.items():
         var = Var(variable) if isinstance(variable, str) else variable
@@ -157,13 +153,40 @@ def _plan(program: Any, wanted: Bindings, session: Any, refresh: Refresh, models
             raise BindingError(
                 f"{path!r} is bound to the name of a variable or an sb.Var, not {variable!r}", {"path": path}
             )
-        site = locate(program, path)
+        site = locate(program, path, tables)
         if site.target in sites:
             raise BindingError(f"{path!r} is bound twice", {"path": path})
+        if site.target.slot[0] == "model" and site.target.name == "lm" and tables.get("models") is None:
+            raise BindingError(
+                f"{path!r} follows the name of an LM: give sb.bind models={{name: dspy.LM(...)}}", {"path": path}
+            )
         sites[site.target] = (site, var)
-    if models is not None and all(target.kind != "model" for target in sites):
-        raise BindingError("models= is the table of a bound model, but no path ends in 'model'")
-    return _Plan(program, _session_for(program, session), tuple(sites.values()), refresh == "step", models)
+    return _Plan(program, _session_for(program, session), tuple(sites.values()), refresh == "step", tables)
+
+
+def _refuse_idle(plan: _Plan) -> None:
+    ends = {site.target.name if site.target.kind != "attribute" else "models" for site, _ in plan.sites}
+    for table, users in {"models": {"model", "lm", "models"}, "tools": {"tools"}, "adapters": {"adapter"}}.items():
+        if plan.tables.get(table) is not None and not users & ends:
+            raise BindingError(
+                f"{table}= is what {' or '.join(sorted(users - {table}) or [table])} may be, but no path ends in that"
+            )
+
+
+def _carry_out(plan: _Plan) -> None:
+    if plan.sites:
+        found = plan.session.describe(plan.names, allow_missing=plan.lenient)
+        if plan.lenient and (missing := plan.missing(found)):
+            plan.session.describe(missing)
+        _commit(plan, found)
+
+
+async def _carry_out_async(plan: _Plan) -> None:
+    if plan.sites:
+        found = await plan.session.describe_async(plan.names, allow_missing=plan.lenient)
+        if plan.lenient and (missing := plan.missing(found)):
+            await plan.session.describe_async(missing)
+        _commit(plan, found)
 
 
 def _session_for(program: Any, session: Any) -> Session:
@@ -198,32 +221,39 @@ def _commit(plan: _Plan, found: Mapping[str, Variable]) -> None:
 
 def _make(plan: _Plan, site: Site, var: Var, described: Variable | None) -> Binding:
     target = site.target
-    models = ModelChoice(target.path, var.name, plan.models) if target.kind == "model" else None
+    models = ModelChoice(target.path, var.name, plan.tables.get("models")) if target.kind == "model" else None
     binding = Binding(
         target, var, session=plan.session, fit=site.fit, models=models, step=plan.step, described=described
     )
     binding.check_at_bind()
     value = described.value if described is not None else var.default
-    for reached in site.reached if value is not None and value is not MISSING else ():
-        state = vars(reached.predictor)
+    if value is None or value is MISSING:
+        return binding
+    for reached in site.reached:
+        state = vars(reached.module)
         if models is not None:
             models.lm_for(state["lm"] or dspy.settings.lm, value)
         elif target.kind == "demos":
-            check_demos(binding, binding.convert(value), state["signature"])
+            check_demos(_candidate(reached, binding), binding.convert(value), state["signature"])
     return binding
+
+
+def _candidate(reached: Reached, binding: Binding) -> Candidate:
+    return Candidate(reached.distance, binding, reached.task, reached.key)
 
 
 def _attach(program: Any, site: Site, binding: Binding) -> None:
     target = site.target
     owner = ensure_overlay(site.owner)
-    # Where the name is an attribute already, its own reads go on as they are.
-    if target.said != "lm" and not (target.name == "demos" and isinstance(site.owner, dspy.Predict)):
+    if site.readable:
         install(type(site.owner), target.name)
         owner.names = {**owner.names, target.name: binding}
         binding.serving += target.kind == "attribute"
+    if target.kind == "tools":
+        agent = agent_of(site.owner)
+        install_tools(type(site.owner), agent.attribute if agent is not None else "tools")
     for reached in site.reached:
-        candidate = Candidate(reached.distance, binding, reached.task)
-        ensure_overlay(reached.predictor).offer((target.kind, target.name), candidate)
+        ensure_overlay(reached.module).offer(_candidate(reached, binding))
     for module in _around(program, site):
         overlay = ensure_overlay(module)
         overlay.through = [*overlay.through, binding]
@@ -257,20 +287,18 @@ def _remove(program: Any, binding: Binding) -> None:
             discard_overlay(module)
 
 
-def _matching(program: Any, listed: Sequence[Variable]) -> dict[str, str | Var]:
+def _matching(program: Any, listed: Sequence[Variable], tables: Tables) -> dict[str, str | Var]:
     if not isinstance(program, dspy.Module):
         raise BindingError(f"only a dspy.Module can be bound, not {program!r}")
     found: dict[str, str | Var] = {}
     for variable in listed:
+        if variable.name.rpartition(".")[2] == "lm" and tables.get("models") is None:
+            continue
         try:
-            locate(program, variable.name)
+            locate(program, variable.name, tables)
         except BindingError as error:
             if "ambiguous" in error.facts:
                 raise
         else:
             found[variable.name] = variable.name
     return found
-
-
-def _ends(paths: Mapping[str, Any]) -> set[str]:
-    return {path.rpartition(".")[2] for path in paths}

@@ -53,8 +53,8 @@ class Target:
 
     Attributes:
         owner: the steps from the program to that object.
-        kind: "parameter", "model", "instructions", "demos" or "attribute".
-        name: the parameter's or attribute's name, else the kind.
+        kind: "parameter", "model", "instructions", "description", "demos", "tools", "adapter" or "attribute".
+        name: the parameter's, field's or attribute's name, "model" or "lm" for a model, else the kind.
         said: "lm" or "self" where the name alone would have two meanings.
     """
 
@@ -66,7 +66,14 @@ class Target:
     @property
     def path(self) -> str:
         """The target as `bindings` reports it."""
+        if self.kind == "description":
+            return render((*self.owner, "fields", (self.name,), "desc"))
         return render((*self.owner, self.said, self.name) if self.said else (*self.owner, self.name))
+
+    @property
+    def slot(self) -> tuple[str, str]:
+        """What of a module it gives: bindings of one slot are alternatives."""
+        return self.kind, "model" if self.kind == "model" else self.name
 
 
 _released: deque[tuple[Session, str]] = deque()
@@ -201,7 +208,7 @@ class Binding:
             shown = "its secret value" if secret else f"value {_short(value)}"
             raise BindingError(
                 f"{self.path!r} is bound to variable {self.variable!r}, but {shown} does not fit: "
-                f"{self.target.name} takes {self.fit.allowed}. Set the variable to that",
+                f"it takes {self.fit.allowed}. Set the variable to that",
                 {"path": self.path, "variable": self.variable, "allowed": self.fit.allowed},
             ) from None
         if self.models is not None:
@@ -225,7 +232,7 @@ class Binding:
             raise self._withheld()
         if self.fit is not None and found.type not in self.fit.types:
             raise BindingError(
-                f"cannot bind {self.path!r} to variable {found.name!r} of type {found.type}: {self.target.name} takes "
+                f"cannot bind {self.path!r} to variable {found.name!r} of type {found.type}: it takes "
                 f"{self.fit.allowed}, from a variable of type {' or '.join(sorted(self.fit.types))}",
                 {"path": self.path, "variable": found.name, "type": found.type, "allowed": self.fit.allowed},
             )

@@ -90,16 +90,17 @@ def _effective(program: Any, binding: Binding) -> Effective:
     uncovered = []
     if binding.target.kind != "attribute":
         for reached in locate(program, _requested(binding)).reached:
-            overlay = overlay_of(reached.predictor)
+            overlay = overlay_of(reached.module)
             if overlay is None or not overlay.serves(binding):
-                uncovered.append(_name_of(program, reached.predictor))
+                uncovered.append(_name_of(program, reached.module))
     return Effective(binding.variable, value, version, binding.serving == 0, tuple(uncovered))
 
 
 def _requested(binding: Binding) -> str:
-    return render((*binding.target.owner, "lm", binding.target.name))
+    shapes_requests = binding.target.kind in {"parameter", "model", "instructions", "demos", "adapter"}
+    return render((*binding.target.owner, "lm", binding.target.name)) if shapes_requests else binding.path
 
 
-def _name_of(program: Any, predictor: Any) -> str:
-    names = (name for name, module in program.named_sub_modules(type_=dspy.Predict) if module is predictor)
+def _name_of(program: Any, wanted: Any) -> str:
+    names = (name for name, module in program.named_sub_modules(type_=dspy.Module) if module is wanted)
     return next(names, "self").removeprefix("self.")

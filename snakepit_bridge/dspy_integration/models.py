@@ -72,3 +72,13 @@ class ModelChoice:
             " of the same provider, or give sb.bind models={name: dspy.LM(...)}",
             {"path": self._path, "variable": self._variable, "model": value},
         )
+
+
+def with_parameters(lm: Any, parameters: Mapping[str, Any]) -> Any:
+    """A copy of an LM with other generation parameters, and the same history; None leaves one out."""
+    if lm is None:
+        return None
+    copy = lm.copy()
+    copy.kwargs = {name: value for name, value in (lm.kwargs | parameters).items() if value is not None}
+    copy.history, copy.callbacks = lm.history, lm.callbacks
+    return copy

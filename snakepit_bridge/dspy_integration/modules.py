@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import dspy
 
 from snakepit_bridge.dspy_integration.binder import bind, bind_async, unbind
 from snakepit_bridge.dspy_integration.binding import MISSING, Var
 from snakepit_bridge.dspy_integration.lookup import bindings, on_change
-from snakepit_bridge.dspy_integration.overlaid import Overlaid, PredictOverlaid, ensure_overlay
+from snakepit_bridge.dspy_integration.overlaid import FlexOverlaid, Overlaid, PredictOverlaid, ensure_overlay
 from snakepit_bridge.dspy_integration.overlay import Overlay
+from snakepit_bridge.dspy_integration.tables import Tables
+from snakepit_bridge.dspy_integration.targets import refuse_reserved_fields
 from snakepit_bridge.exceptions import BindingError
 from snakepit_bridge.session import Session
 from snakepit_bridge.session_context import session_of
@@ -28,10 +30,14 @@ class VariableAwareMixin(Overlaid):
     Args:
         session_context: the session that variables are looked for in; may be set later.
         auto_sync: whether each call takes a snapshot. Without it calls use the one that `sync_variables` took last.
+
+    Raises:
+        BindingError: an input field of a predictor made here has a name that DSPy takes for an argument of its own.
     """
 
     def __init__(self, *args: Any, session_context: Any = None, auto_sync: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        refuse_reserved_fields(self)
         if session_context is not None:
             self.session_context = session_context
         self.auto_sync = auto_sync
@@ -63,22 +69,36 @@ class VariableAwareMixin(Overlaid):
         _overlay(self).auto_sync = auto_sync
 
     async def bind_to_variable(
-        self, attribute: str, variable: str, sync_callback: Callback | None = None, *, default: Any = MISSING
+        self,
+        attribute: str,
+        variable: str,
+        sync_callback: Callback | None = None,
+        *,
+        default: Any = MISSING,
+        **tables: Unpack[Tables],
     ) -> None:
         """Binds a path of this module to a variable; `sync_callback(path, old, new)` as in `on_change`.
+
+        `**tables` as in `bind`.
 
         Raises:
             BindingError, VariableNotFoundError, ModelNotAllowedError: as `bind`.
         """
-        await bind_async(self, {attribute: Var(variable, default)})
+        await bind_async(self, {attribute: Var(variable, default)}, **tables)
         if sync_callback is not None:
             on_change(self, attribute, sync_callback)
 
     def bind_to_variable_sync(
-        self, attribute: str, variable: str, sync_callback: Callback | None = None, *, default: Any = MISSING
+        self,
+        attribute: str,
+        variable: str,
+        sync_callback: Callback | None = None,
+        *,
+        default: Any = MISSING,
+        **tables: Unpack[Tables],
     ) -> None:
         """`bind_to_variable`, blocking."""
-        bind(self, {attribute: Var(variable, default)})
+        bind(self, {attribute: Var(variable, default)}, **tables)
         if sync_callback is not None:
             on_change(self, attribute, sync_callback)
 
@@ -149,17 +169,60 @@ class VariableAwareReAct(VariableAwareMixin, dspy.ReAct):
     """`dspy.ReAct` with bindings built in."""
 
 
+class VariableAwareMultiChainComparison(VariableAwareMixin, dspy.MultiChainComparison):
+    """`dspy.MultiChainComparison` with bindings built in."""
+
+
+class VariableAwareBestOfN(VariableAwareMixin, dspy.BestOfN):
+    """`dspy.BestOfN` with bindings built in."""
+
+
+class VariableAwareRefine(VariableAwareMixin, dspy.Refine):
+    """`dspy.Refine` with bindings built in."""
+
+
 AWARE: dict[str, type] = {
     "Predict": VariableAwarePredict,
     "ChainOfThought": VariableAwareChainOfThought,
     "ReAct": VariableAwareReAct,
+    "MultiChainComparison": VariableAwareMultiChainComparison,
+    "BestOfN": VariableAwareBestOfN,
+    "Refine": VariableAwareRefine,
 }
 """The variable-aware classes of this DSPy, by the name of the plain one."""
 
-# Deprecated; DSPy 3.5 no longer has it.
+# Newer than the oldest DSPy supported, or deprecated and gone from the next one.
+if hasattr(dspy, "ReActV2"):
+
+    class VariableAwareReActV2(VariableAwareMixin, dspy.ReActV2):
+        """`dspy.ReActV2` with bindings built in."""
+
+    AWARE["ReActV2"] = VariableAwareReActV2
+
+if hasattr(dspy, "RLM"):
+
+    class VariableAwareRLM(VariableAwareMixin, dspy.RLM):
+        """`dspy.RLM` with bindings built in."""
+
+    AWARE["RLM"] = VariableAwareRLM
+
+if hasattr(dspy, "Flex"):
+
+    class VariableAwareFlex(VariableAwareMixin, FlexOverlaid, dspy.Flex):
+        """`dspy.Flex` with bindings built in."""
+
+    AWARE["Flex"] = VariableAwareFlex
+
 if hasattr(dspy, "ProgramOfThought"):
 
     class VariableAwareProgramOfThought(VariableAwareMixin, dspy.ProgramOfThought):
         """`dspy.ProgramOfThought` with bindings built in."""
 
     AWARE["ProgramOfThought"] = VariableAwareProgramOfThought
+
+if hasattr(dspy, "CodeAct"):
+
+    class VariableAwareCodeAct(VariableAwareMixin, dspy.CodeAct):
+        """`dspy.CodeAct` with bindings built in."""
+
+    AWARE["CodeAct"] = VariableAwareCodeAct

@@ -10,9 +10,11 @@ from typing import Any
 import dspy
 from dspy.dsp.utils.settings import thread_local_overrides
 
+from snakepit_bridge.dspy_integration.adapters import adapted, adapted_async
 from snakepit_bridge.dspy_integration.attributes import (
     ConfigOverlay,
     DemosOverlay,
+    FlexLMOverlay,
     LMOverlay,
     SignatureOverlay,
     storing,
@@ -36,6 +38,8 @@ class Overlaid:
         overlay: Overlay | None = vars(self).get(KEY)
         # Before anything else runs: an unbind meanwhile, by a callback or a thread, may take this class away.
         run = super().__call__  # type: ignore[misc]
+        if overlay is not None and overlay.view.adapter is not None:
+            run = adapted(run, overlay.view.adapter)
         outer = thread_local_overrides.get().get(KEY)
         if overlay is None or overlay.view.covered_by(outer):
             result = run(*args, **kwargs)
@@ -56,7 +60,9 @@ class Overlaid:
         """The same, awaited. A module that has no `aforward` runs in a worker thread, as `dspy.asyncify` does it."""
         overlay: Overlay | None = vars(self).get(KEY)
         # First, as above.
-        run = super().acall if hasattr(self, "aforward") else dspy.asyncify(super().__call__)  # type: ignore[misc]
+        run = super().acall if _has_aforward(self) else dspy.asyncify(super().__call__)  # type: ignore[misc]
+        if overlay is not None and overlay.view.adapter is not None:
+            run = adapted_async(run, overlay.view.adapter)
         outer = thread_local_overrides.get().get(KEY)
         if overlay is None or overlay.view.covered_by(outer):
             result = await run(*args, **kwargs)
@@ -118,6 +124,14 @@ class Overlaid:
         return function, arguments, state, *rest
 
 
+def _has_aforward(module: Any) -> bool:
+    if not hasattr(module, "aforward"):
+        return False
+    # It inherits the one of ReAct, which looks for a predictor that it does not have.
+    code_act = getattr(dspy, "CodeAct", None)
+    return code_act is None or not isinstance(module, code_act) or type(module).aforward is not dspy.ReAct.aforward
+
+
 def _state_of(module: Any) -> dict[str, Any]:
     state: dict[str, Any] = module.__getstate__()
     return state
@@ -146,13 +160,25 @@ class PredictOverlaid(Overlaid):
         vars(self)["config"] = {**vars(self)["config"], **kwargs}
 
 
+class FlexOverlaid(Overlaid):
+    """The same for `dspy.Flex`, which has but an LM."""
+
+    lm = FlexLMOverlay("lm")
+
+
+def _base_for(cls: type) -> type:
+    if issubclass(cls, dspy.Predict):
+        return PredictOverlaid
+    return FlexOverlaid if hasattr(dspy, "Flex") and issubclass(cls, dspy.Flex) else Overlaid
+
+
 _classes: dict[type, type] = {}
 _lock = threading.Lock()
 
 
 def overlaid_class(cls: type) -> type:
     """The class to give to a module of class `cls` so that it can be bound; `cls` itself if it can be already."""
-    base = PredictOverlaid if issubclass(cls, dspy.Predict) else Overlaid
+    base = _base_for(cls)
     if issubclass(cls, base):
         return cls
     with _lock:

@@ -29,13 +29,15 @@ class Candidate(NamedTuple):
     """A binding that would give a predictor something.
 
     Attributes:
-        distance: how far above the predictor the binding's owner is; the nearest wins, then the latest.
-        task: for the instructions inside a `ReAct`, the task text at the head of its prompt.
+        distance: how far above the module the binding's owner is; the nearest wins, then the latest.
+        task: for the instructions inside an agent, the task text in the prompt that DSPy wrote around it.
+        key: for demos of several predictors in one map, this one's name in it.
     """
 
     distance: int
     binding: Binding
     task: str | None = None
+    key: str | None = None
 
 
 class View:
@@ -49,7 +51,10 @@ class View:
         self.parameters = {name: won.binding for (kind, name), won in winners.items() if kind == "parameter"}
         self.model = _binding(winners.get(("model", "model")))
         self.instructions = winners.get(("instructions", "instructions"))
-        self.demos = _binding(winners.get(("demos", "demos")))
+        self.demos = winners.get(("demos", "demos"))
+        self.descriptions = {name: won.binding for (kind, name), won in winners.items() if kind == "description"}
+        self.tools = _binding(winners.get(("tools", "tools")))
+        self.adapter = _binding(winners.get(("adapter", "adapter")))
         self.names = dict(overlay.names)
         own = overlay.program.bindings.values() if overlay.program is not None else ()
         found = [won.binding for won in winners.values()]
@@ -96,15 +101,15 @@ class View:
                 inside = inside or binding.target.kind in {"model", "demos"}
         if not inside:
             return
-        for _, predictor in module.named_sub_modules(type_=dspy.Predict):
-            overlay = overlay_of(predictor)
+        for _, below in module.named_sub_modules(type_=dspy.Module):
+            overlay = overlay_of(below)
             if overlay is None:
                 continue
             model, demos = overlay.view.model, overlay.view.demos
             if model is not None and model.session is session:
-                choose_model(model, vars(predictor)["lm"], snapshot)
-            if demos is not None and demos.session is session:
-                check_demos(demos, demos.value_in(snapshot), vars(predictor)["signature"])
+                choose_model(model, vars(below)["lm"], snapshot)
+            if demos is not None and demos.binding.session is session:
+                check_demos(demos, demos.binding.value_in(snapshot), vars(below)["signature"])
 
     def accept(self, module: Any, session: Session, snapshot: Snapshot) -> None:
         """Checks a snapshot that differs from the one before, and tells the callbacks."""
@@ -137,9 +142,16 @@ def choose_model(binding: Binding, base: Any, snapshot: Snapshot) -> Any:
     return base if value is None or binding.models is None else binding.models.lm_for(base, value)
 
 
-def check_demos(binding: Binding, demos: list[Any] | None, signature: Any) -> None:
+def demos_for(found: Candidate, value: Any) -> list[Any] | None:
+    """The demos that a binding's value has for a predictor; None if it says nothing of it."""
+    demos: list[Any] | None = value if found.key is None or value is None else value.get(found.key)
+    return demos
+
+
+def check_demos(found: Candidate, value: Any, signature: Any) -> None:
     """Raises BindingError if a predictor of this signature would not use each of the demos."""
-    if dropped := dropped_demos(demos or [], signature):
+    binding = found.binding
+    if dropped := dropped_demos(demos_for(found, value) or [], signature):
         raise BindingError(
             f"{binding.path!r} is bound to variable {binding.variable!r}, but its items {dropped} lack an input or an "
             f"output of the signature ({', '.join(signature.fields)}), so that DSPy would drop them from the prompt",
@@ -152,7 +164,7 @@ class Overlay:
 
     Attributes:
         program: if `bind` was called on this very module, its bindings.
-        candidates: for a predictor, what could give it each thing.
+        candidates: what could give this module each thing that it reads other than by name.
         names: the bindings that are read as an attribute of this module.
         through: bindings of modules above, served below this module.
         context: for a variable-aware module, the session context it was given.
@@ -196,8 +208,9 @@ class Overlay:
             return True
         return binding.target.kind == "attribute" and self.names.get(binding.target.name) is binding
 
-    def offer(self, slot: Slot, candidate: Candidate) -> None:
-        """Serves a binding to this predictor."""
+    def offer(self, candidate: Candidate) -> None:
+        """Serves a binding to this module."""
+        slot = candidate.binding.target.slot
         self.candidates = {**self.candidates, slot: [*self.candidates.get(slot, ()), candidate]}
         candidate.binding.serving += 1
 
@@ -214,7 +227,7 @@ class Overlay:
         self.rebuild()
 
     def drop_slot(self, slot: Slot) -> None:
-        """Stops serving whatever gives this predictor one thing, because it was assigned."""
+        """Stops serving whatever gives this module one thing, because it was assigned."""
         for candidate in self.candidates.get(slot, ()):
             candidate.binding.serving -= 1
             detached(candidate.binding)

@@ -1,53 +1,47 @@
-"""What a path of a program means: the object it stands on, and the predictors below it."""
+"""What a path of a program means: the object it stands on, and the modules below that read it."""
 
 from __future__ import annotations
 
-import inspect
-import types
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import dspy
 
-from snakepit_bridge.dspy_integration.attributes import NameOverlay
-from snakepit_bridge.dspy_integration.binding import MISSING, Target
+from snakepit_bridge.dspy_integration.adapters import adapter_fit
+from snakepit_bridge.dspy_integration.binding import Target
 from snakepit_bridge.dspy_integration.generation import COMMON, PARAMETERS, REFUSED, TEXT, Fit
-from snakepit_bridge.dspy_integration.paths import depth, follow, parse, render, unknown
-from snakepit_bridge.dspy_integration.prompts import task_of, to_demos
+from snakepit_bridge.dspy_integration.paths import Step, depth, follow, parse, render, unknown
+from snakepit_bridge.dspy_integration.plain_attributes import (
+    attribute_fit,
+    has_plain,
+    holds_lm,
+    is_bindable,
+    lm_fit,
+    own_name,
+    plain_value,
+)
+from snakepit_bridge.dspy_integration.prompts import demos_fit, tasks_of
+from snakepit_bridge.dspy_integration.tables import Tables
+from snakepit_bridge.dspy_integration.toolsets import agent_of, tools_fit
 from snakepit_bridge.exceptions import BindingError
 
-GENERATION = (*COMMON, "model", "instructions", "demos")
+GENERATION = (*COMMON, "model", "lm", "instructions", "demos", "adapter")
 """The names that mean the predictors below an object, unless it has an attribute of that name."""
 
-_DEMOS = Fit(frozenset({"list"}), "a list of maps from field to value", to_demos)
-_NUMBER = Fit(
-    frozenset({"integer", "float", "choice"}), "a number, as it is now", lambda value: _only(value, int, float)
-)
-_SCALARS: dict[type, Fit] = {
-    bool: Fit(frozenset({"boolean", "choice"}), "true or false, as it is now", lambda value: _only(value, bool)),
-    int: _NUMBER,
-    float: _NUMBER,
-    str: Fit(frozenset({"string", "choice", "module"}), "text, as it is now", lambda value: _only(value, str)),
-}
-_DSPY_OWN = frozenset(
-    ["signature", "config", "lm", "callbacks", "history", "fields", "train", "traces", "stage", "tools"]
-)
+_DSPY_READS = {"demos": "Predict", "lm": "Predict Flex"}
+"""Names that are attributes of these classes, and still mean what a variable gives them."""
 
-
-def _only(value: Any, *kinds: type) -> Any:
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise ValueError(value)
-    return value
+_RESERVED = ("signature", "demos", "config", "lm", "new_signature")
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A predictor that a binding gives something to; `task` as in `Candidate`."""
+    """A module that a binding gives something to; `task` and `key` as in `Candidate`."""
 
-    predictor: Any
+    module: Any
     distance: int
     task: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +50,26 @@ class Site:
 
     Attributes:
         owner: the object that the path stands on.
-        reached: the predictors below it; none for a plain attribute.
+        reached: the modules that read it; none for a plain attribute.
         fit: what the target accepts; None: anything.
+        readable: whether the owner is to give its value under the target's name.
     """
 
     target: Target
     owner: Any
     reached: tuple[Reached, ...]
     fit: Fit | None
+    readable: bool
 
 
-def locate(program: Any, path: str) -> Site:
+def locate(program: Any, path: str, tables: Tables | None = None) -> Site:
     """Finds what a path names in a program.
 
     Raises:
         BindingError: nothing that can be bound; says what can.
     """
-    *steps, name = parse(path)
-    name = str(name)
+    *steps, last = parse(path)
+    name, tables = str(last), tables or {}
     qualifier = None
     if steps and steps[-1] in {"lm", "self"}:
         qualifier = steps.pop()
@@ -85,12 +81,16 @@ def locate(program: Any, path: str) -> Site:
             "Give it to dspy.LM when you make it; to switch between LMs bind 'model' with models={...}",
             {"path": path},
         )
-    owner = follow(program, steps, path)
-    if not isinstance(owner, dspy.Module):
-        raise BindingError(
-            f"cannot bind {path!r}: {render(steps)} is a {type(owner).__name__}, not a dspy.Module", {"path": path}
-        )
-    plain = _has_plain(owner, name)
+    field = _field_in(program, steps, name)
+    if field is not None:
+        return _description(_owner(program, steps[:-2], path), tuple(steps[:-2]), field, path)
+    owner = _owner(program, steps, path)
+    agent = agent_of(owner) if name == "tools" else None
+    if agent is not None:
+        fit = tools_fit(agent, owner, tables.get("tools"), path)
+        reached = (Reached(owner, 0), Reached(vars(owner)[agent.predictor], 1))
+        return Site(Target(tuple(steps), "tools", "tools"), owner, reached, fit, readable=False)
+    plain = has_plain(owner, name) and not _is_read_by_dspy(owner, name)
     if qualifier is None and name in GENERATION and plain:
         where = render(steps) + "." if steps else ""
         raise BindingError(
@@ -99,121 +99,154 @@ def locate(program: Any, path: str) -> Site:
             {"path": path, "ambiguous": name},
         )
     if qualifier == "lm" or (qualifier is None and name in GENERATION):
-        return _generation(owner, tuple(steps), name, path, said="lm" if plain else "")
-    return _attribute(owner, tuple(steps), name, path, plain=plain)
+        return _generation(owner, Target(tuple(steps), "", name, "lm" if plain else ""), path, tables, program)
+    return _attribute(owner, tuple(steps), own_name(owner, name), path, tables)
 
 
-def _has_plain(owner: Any, name: str) -> bool:
-    if isinstance(owner, dspy.Predict) and name == "demos":
-        return False
-    if name in vars(owner):
-        return True
-    static = inspect.getattr_static(type(owner), name, MISSING)
-    return static is not MISSING and not (isinstance(static, NameOverlay) and static.fallback is MISSING)
+def _owner(program: Any, steps: list[Step], path: str) -> Any:
+    owner = follow(program, steps, path)
+    if not isinstance(owner, dspy.Module):
+        raise BindingError(
+            f"cannot bind {path!r}: {render(steps)} is a {type(owner).__name__}, not a dspy.Module", {"path": path}
+        )
+    return owner
 
 
-def _generation(owner: Any, steps: tuple[Any, ...], name: str, path: str, *, said: str) -> Site:
-    kind = "parameter" if name in PARAMETERS else name
-    fit = PARAMETERS.get(name) or {"model": TEXT, "instructions": _INSTRUCTIONS, "demos": _DEMOS}[name]
-    found = list(owner.named_sub_modules(type_=dspy.Predict))
+def _is_read_by_dspy(owner: Any, name: str) -> bool:
+    classes = (getattr(dspy, cls, None) for cls in _DSPY_READS.get(name, "").split())
+    return isinstance(owner, tuple(cls for cls in classes if cls is not None))
+
+
+def _generation(owner: Any, target: Target, path: str, tables: Tables, program: Any) -> Site:
+    name, steps = target.name, target.owner
+    kind = "parameter" if name in PARAMETERS else "model" if name == "lm" else name
+    target = Target(steps, kind, name, target.said)
+    readable = not (target.said or _is_read_by_dspy(owner, name))
+    if kind == "adapter":
+        _refuse_inside_refine(program, steps, path)
+        return Site(target, owner, (Reached(owner, 0),), adapter_fit(tables.get("adapters"), path), readable)
+    found = [] if isinstance(owner, dspy.Predict) else [*_flexes(owner)] if kind in {"parameter", "model"} else []
+    found += owner.named_sub_modules(type_=dspy.Predict)
     if not found:
         raise BindingError(
             f"cannot bind {path!r}: there is no predictor in {render(steps) or type(owner).__name__} yet whose "
             f"requests {name} could shape. Bind after they are made",
             {"path": path},
         )
-    if kind == "demos" and len(found) > 1:
+    for below, predictor in found:
+        _refuse_reserved(predictor, path, below)
+    distances = [(below, module, depth(below)) for below, module in found]
+    if kind == "demos":
+        names = {id(module): below.removeprefix("self").removeprefix(".") for below, module in found}
+        keyed = len(found) > 1
+        reached = [Reached(module, far, key=names[id(module)] if keyed else None) for _, module, far in distances]
+        return Site(target, owner, tuple(reached), demos_fit(list(names.values()) if keyed else None), readable)
+    fit = PARAMETERS.get(name) or {"model": TEXT, "instructions": _TEXT}[kind]
+    tasks = tasks_of(owner, steps, path) if kind == "instructions" else {}
+    reached = [Reached(module, far, task=tasks.get(id(module))) for _, module, far in distances]
+    return Site(target, owner, tuple(reached), fit, readable)
+
+
+def _flexes(owner: Any) -> list[tuple[str, Any]]:
+    """The modules below that make their predictors anew in each call, and have but an LM."""
+    return list(owner.named_sub_modules(type_=dspy.Flex)) if hasattr(dspy, "Flex") else []
+
+
+def _refuse_inside_refine(program: Any, steps: tuple[Step, ...], path: str) -> None:
+    for length in range(len(steps)):
+        outer = follow(program, steps[:length], path)
+        if isinstance(outer, dspy.Refine):
+            raise BindingError(
+                f"cannot bind {path!r}: Refine gives its advice to the module inside through an adapter of its own, "
+                f"which this one would replace. Bind {render((*steps[:length], 'adapter'))!r} instead",
+                {"path": path},
+            )
+
+
+def _refuse_reserved(predictor: Any, path: str, below: str) -> None:
+    signature = vars(predictor).get("signature")
+    taken = [name for name in _RESERVED if name in getattr(signature, "input_fields", ())]
+    if taken:
         raise BindingError(
-            f"cannot bind {path!r}: the {len(found)} predictors below want different demos; name one of "
-            f"{', '.join(_path_of(steps, below) + '.demos' for below, _ in found)}",
-            {"path": path},
+            f"cannot bind {path!r}: the signature of {below.removeprefix('self.') or 'self'} has an input field named "
+            f"{taken[0]!r}, which dspy.Predict takes as an argument of its own, so that it never reaches the LM. "
+            "Rename the field",
+            {"path": path, "field": taken[0]},
         )
-    tasks = _tasks(owner, steps, path) if kind == "instructions" else {}
-    reached = tuple(Reached(predictor, depth(below), tasks.get(id(predictor))) for below, predictor in found)
-    return Site(Target(steps, kind, name, said), owner, reached, fit)
 
 
-def _tasks(owner: Any, steps: tuple[Any, ...], path: str) -> dict[int, str]:
-    """For the predictors whose prompt DSPy builds around the task, that task. Refuses where it can not be told."""
-    tasks: dict[int, str] = {}
-    for below, module in owner.named_sub_modules(type_=dspy.Module):
-        if isinstance(module, dspy.ReAct):
-            task = task_of(module)
-            if task is not None:
-                tasks[id(module.react)] = task
-                continue
-        elif not _builds_prompts(module):
-            continue
-        inner = ", ".join(
-            _path_of(steps, below + name.removeprefix("self")) + ".instructions"
-            for name, _ in module.named_sub_modules(type_=dspy.Predict)
-        )
-        raise BindingError(
-            f"cannot bind {path!r}: {type(module).__name__} writes the prompts of its predictors itself, and they "
-            f"would be lost. Bind the whole text of one of them: {inner}",
-            {"path": path},
-        )
-    return tasks
+def refuse_reserved_fields(module: Any) -> None:
+    """Refuses a module whose inputs DSPy would take for arguments of its own.
+
+    Raises:
+        BindingError: an input field of one of its predictors is called config, demos, lm or signature.
+    """
+    for below, predictor in module.named_sub_modules(type_=dspy.Predict):
+        _refuse_reserved(predictor, below, below)
 
 
-def _builds_prompts(module: Any) -> bool:
-    """Whether it is one of DSPy's modules with scaffolding in its inner instructions."""
-    names = ("ProgramOfThought", "CodeAct", "RLM", "ReActV2", "Flex")
-    return isinstance(module, tuple(getattr(dspy, name) for name in names if hasattr(dspy, name)))
+def _field_in(program: Any, steps: list[Step], name: str) -> str | None:
+    """The field in a path like `generate.fields['answer'].desc`, unless the program has such an object itself."""
+    if name != "desc" or len(steps) < 2 or steps[-2] != "fields" or not isinstance(steps[-1], tuple):  # noqa: PLR2004
+        return None
+    owner = follow(program, steps[:-2], render((*steps, name)))
+    if has_plain(owner, "fields") and not isinstance(owner, dspy.Predict):
+        return None
+    return str(steps[-1][0])
 
 
-def _path_of(steps: tuple[Any, ...], name: str) -> str:
-    """The path of a predictor that `named_sub_modules` of the object at `steps` calls `name`."""
-    start, below = render(steps), name.removeprefix("self")
-    return start + below if start else below.removeprefix(".")
+def _description(owner: Any, steps: tuple[Step, ...], field: str, path: str) -> Site:
+    found = list(owner.named_sub_modules(type_=dspy.Predict))
+    reached = [Reached(module, depth(below)) for below, module in found if field in vars(module)["signature"].fields]
+    if not reached:
+        fields = [name for _, module in found for name in vars(module)["signature"].fields]
+        raise unknown(path, f"no signature below has a field {field!r}", field, fields)
+    return Site(Target(steps, "description", field), owner, tuple(reached), _TEXT, readable=False)
 
 
-def _attribute(owner: Any, steps: tuple[Any, ...], name: str, path: str, *, plain: bool) -> Site:
-    if not plain:
+def _attribute(owner: Any, steps: tuple[Step, ...], name: str, path: str, tables: Tables) -> Site:
+    if not has_plain(owner, name):
         raise unknown(path, f"{render(steps) or type(owner).__name__} has no {name!r}", name, bindable(owner))
-    value = vars(owner).get(name, inspect.getattr_static(type(owner), name, MISSING))
-    value = value.fallback if isinstance(value, NameOverlay) else value
-    if not _is_bindable(name, value):
-        instead = {"lm": "'model'", "signature": "'instructions'", "config": "a parameter, like 'temperature'"}.get(
-            name
+    value = plain_value(owner, name)
+    said = "self" if name in GENERATION else ""
+    target = Target(steps, "attribute", name, said)
+    models = tables.get("models")
+    if holds_lm(name, value) and models is not None:
+        return Site(target, owner, (), lm_fit(models), readable=True)
+    if isinstance(owner, dspy.MultiChainComparison) and name == "M":
+        raise BindingError(
+            f"cannot bind {path!r}: M is written into the signature of a MultiChainComparison when it is made. Make "
+            "one for each M, and choose among them with sb.VariableModule",
+            {"path": path},
         )
+    if not is_bindable(name, value):
+        instead = {
+            "lm": "'model'",
+            "signature": "'instructions'",
+            "config": "a parameter, like 'temperature'",
+            "tools": "the tools of a ReAct, ReActV2 or RLM",
+        }.get(name)
+        if holds_lm(name, value):
+            instead = f"{path!r} with models={{name: dspy.LM(...)}}"
         raise BindingError(
             f"cannot bind {path!r}: {name} is a {type(value).__name__}, which no variable can hold; bind "
             f"{instead or 'one of ' + ', '.join(bindable(owner))}",
             {"path": path},
         )
-    said = "self" if name in GENERATION else ""
-    return Site(Target(steps, "attribute", name, said), owner, (), _SCALARS.get(type(value)))
-
-
-def _is_bindable(name: str, value: Any) -> bool:
-    if name.startswith("_") or name in _DSPY_OWN or name in REFUSED:
-        return False
-    if isinstance(value, (dspy.Module, dspy.BaseLM, type, types.FunctionType, property, classmethod, staticmethod)):
-        return False
-    if hasattr(type(value), "__set__") or callable(value):
-        return False
-    return not (isinstance(value, list | tuple | dict) and _holds_modules(value))
-
-
-def _holds_modules(value: Any) -> bool:
-    items: Iterable[Any] = value.values() if isinstance(value, dict) else value
-    return any(
-        isinstance(item, dspy.Module) or (isinstance(item, list | tuple | dict) and _holds_modules(item))
-        for item in items
-    )
+    return Site(target, owner, (), attribute_fit(owner, name), readable=True)
 
 
 def bindable(owner: Any) -> list[str]:
     """The names that can be bound on a module: its plain attributes, and what shapes the requests of its predictors."""
-    own = [name for name, value in vars(owner).items() if _is_bindable(name, value) and name not in GENERATION]
+    own = [name for name, value in vars(owner).items() if is_bindable(name, value) and name not in GENERATION]
+    own += ["tools"] if agent_of(owner) is not None else []
     return [*own, *(name for name in GENERATION if any(True for _ in owner.named_sub_modules(type_=dspy.Predict)))]
 
 
-def _instructions(value: Any) -> str:
+def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(value)  # noqa: TRY004 - the caller turns any refusal into one error
     return value
 
 
-_INSTRUCTIONS = Fit(TEXT.types, "text", _instructions)
+_TEXT = Fit(TEXT.types, "text", _text)

@@ -1,0 +1,78 @@
+"""Which adapter writes a program's prompts, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import dspy
+
+from snakepit_bridge.dspy_integration.binding import Binding
+from snakepit_bridge.dspy_integration.generation import TEXT, Fit
+from snakepit_bridge.dspy_integration.scope import active, find
+from snakepit_bridge.exceptions import BindingError
+
+_NAMES = ("ChatAdapter", "JSONAdapter", "XMLAdapter")
+
+
+def adapter_fit(table: Mapping[str, Any] | None, path: str) -> Fit:
+    """What an adapter may follow: the name of one in `table`, or else of one of DSPy's that need no arguments.
+
+    DSPy's are known with and without the word "Adapter", in any case.
+
+    Raises:
+        BindingError: something in the table is no adapter.
+    """
+    known: dict[str, Any] = {}
+    for name, adapter in (table or {}).items():
+        if not isinstance(adapter, dspy.Adapter):
+            raise BindingError(f"adapters[{name!r}] of {path!r} is {adapter!r}, not a dspy.Adapter", {"path": path})
+        known[name] = adapter
+    if table is None:
+        known = {name: getattr(dspy, name)() for name in _NAMES if hasattr(dspy, name)}
+    plain = {_plain(name): adapter for name, adapter in known.items()} if table is None else {}
+
+    def coerce(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(value)  # noqa: TRY004 - the caller turns any refusal into one error
+        adapter = known.get(value) or plain.get(_plain(value))
+        if adapter is None:
+            raise ValueError(value)
+        return adapter
+
+    return Fit(TEXT.types, f"the name of an adapter: {', '.join(known) or 'there is none'}", coerce)
+
+
+def _plain(name: str) -> str:
+    return name.casefold().removesuffix("adapter")
+
+
+def adapted(run: Callable[..., Any], binding: Binding) -> Callable[..., Any]:
+    """A call of a module, with the adapter that a binding gives it. DSPy reads it from its settings only."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        adapter = _adapter_of(binding)
+        if adapter is None:
+            return run(*args, **kwargs)
+        with dspy.context(adapter=adapter):
+            return run(*args, **kwargs)
+
+    return call
+
+
+def adapted_async(run: Callable[..., Awaitable[Any]], binding: Binding) -> Callable[..., Awaitable[Any]]:
+    """`adapted`, for a coroutine function."""
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        adapter = _adapter_of(binding)
+        if adapter is None:
+            return await run(*args, **kwargs)
+        with dspy.context(adapter=adapter):
+            return await run(*args, **kwargs)
+
+    return call
+
+
+def _adapter_of(binding: Binding) -> Any:
+    found = find(active(), binding.session)
+    return None if found is None else binding.value_in(found.snapshot)
