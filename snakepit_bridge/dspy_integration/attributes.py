@@ -153,8 +153,14 @@ class ToolsOverlay(PlainOverlay):
         return plain if chosen is None else dict(chosen.tools)
 
     def assigned(self, instance: Any, overlay: Overlay, value: Any) -> None:  # noqa: ARG002
-        """Detaches bound tools."""
-        overlay.drop_slot(("tools", "tools"))
+        """Detaches bound tools, of which the prompt must no longer speak either."""
+        chosen = overlay.view.tools
+        if chosen is not None:
+            for _, module in instance.named_sub_modules(type_=dspy.Module):
+                below = vars(module).get(KEY)
+                if below is not None and below.serves(chosen):
+                    below.drop(chosen)
+            detached(chosen)
 
 
 class LMOverlay(PlainOverlay):

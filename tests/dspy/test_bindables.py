@@ -243,7 +243,8 @@ def test_demos_of_several_predictors_come_from_one_map(call: Call, lm: Recording
     texts = [json.dumps(body["messages"]) for body in lm.requests]
     assert ["TWO" in text for text in texts] == [True, False, False, False]
     assert ["FOUR" in text for text in texts] == [False, False, False, True]
-    for bad in ({"polish": []}, {"draft": [{"question": "no output"}]}, {"draft": "text"}):
+    refused: list[Any] = [{"polish": []}, {"draft": [{"question": "no output"}]}, {"draft": "text"}]
+    for bad in refused:
         session.set_variable("demos", bad)
         with pytest.raises(sb.BindingError):
             call(program)
@@ -296,9 +297,10 @@ def test_an_input_that_dspy_takes_for_itself_is_refused(field: str, session: Blo
 
 
 def test_a_table_that_nothing_chooses_from_is_a_mistake(session: BlockingContext) -> None:
-    for table in ({"models": {}}, {"tools": []}, {"adapters": {}}):
+    tables: list[sb.Tables] = [{"models": {}}, {"tools": []}, {"adapters": {}}]
+    for table in tables:
         with pytest.raises(sb.BindingError):
-            sb.bind(Pair(), {"temperature": "t"}, session=session, **table)  # type: ignore[arg-type]
+            sb.bind(Pair(), {"temperature": "t"}, session=session, **table)
     with pytest.raises(TypeError):
         sb.bind(Pair(), {"temperature": "t"}, session=session, modules={})  # type: ignore[call-arg]
     with pytest.raises(sb.BindingError):
