@@ -105,8 +105,8 @@ def test_a_variable_aware_module_is_its_own_class_and_pickles_as_it(name: str, s
     twin = module.deepcopy()
     assert twin.get_bindings() == {"top_p": "t"}
     plain: Any = pickle.loads(cloudpickle.dumps(module))
-    assert type(plain) is AWARE[name]
     assert plain.get_bindings() == {}
+    assert type(plain) is AWARE[name]
 
 
 @pytest.mark.parametrize("name", [name for name in HERE if name in {"ReAct", "ReActV2", "RLM", "CodeAct"}])
