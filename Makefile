@@ -60,6 +60,7 @@ bench: $(STAMPS)/dev ## Measures the optimised server beside its peers; see benc
 	cargo build --release --workspace --bins
 	SNAKEPIT_SERVER_BINARY=$(TARGET)/release/snakepit $(PY) benchmarks/start_up.py
 	SNAKEPIT_SERVER_BINARY=$(TARGET)/release/snakepit $(PY) benchmarks/bound_call.py
+	SNAKEPIT_SERVER_BINARY=$(TARGET)/release/snakepit $(PY) benchmarks/forward_cost.py
 
 clean: ## Removes what was built, and the environment in .venv.
 	cargo clean

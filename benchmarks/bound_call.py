@@ -10,20 +10,14 @@ redis-server answers. The server is the one that `SNAKEPIT_SERVER_BINARY` names:
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import os
-import platform
-import statistics
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import dspy
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from measure import Case, interleave, machine, write
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import SessionContext, local_server
@@ -41,45 +35,6 @@ class Empty(dspy.Module):
 
     def forward(self) -> None:
         """Returns at once."""
-
-
-class Case:
-    """One thing to time: `call` is timed, `before` each call is not."""
-
-    def __init__(self, name: str, calls: int, call: Callable[[], Any], before: Callable[[], Any] | None = None) -> None:
-        self.name, self.calls, self.call, self.before = name, calls, call, before
-        self.rounds: list[float] = []
-
-    def run(self) -> None:
-        """Times one round: the mean of a call, in microseconds."""
-        call, clock = self.call, time.perf_counter_ns
-        if self.before is None:
-            start = clock()
-            for _ in range(self.calls):
-                call()
-            spent = clock() - start
-        else:
-            spent = 0
-            for _ in range(self.calls):
-                self.before()
-                start = clock()
-                call()
-                spent += clock() - start
-        self.rounds.append(spent / self.calls / 1000)
-
-    @property
-    def median(self) -> float:
-        """Microseconds a call."""
-        return statistics.median(self.rounds)
-
-
-def machine() -> str:
-    """The line that says where the figures come from."""
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
-    return (
-        f"{os.cpu_count()} cores {model}; {platform.system()} {platform.release()}; CPython "
-        f"{platform.python_version()}; grpcio {grpc.__version__}; dspy {dspy.__version__}"
-    )
 
 
 def redis_cases() -> list[Case]:
@@ -139,14 +94,7 @@ def main() -> None:
             for size in SIZES:
                 cases += bound_cases(server.address, freshness, size)
         cases += redis_cases()
-        for case in cases:
-            case.run()
-            case.rounds.clear()
-        for done in range(options.rounds):
-            for case in cases:
-                case.run()
-            print(f"\rround {done + 1} of {options.rounds}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+        interleave(cases, options.rounds)
     report(cases, options.out)
 
 
@@ -161,13 +109,7 @@ def report(cases: list[Case], out: Path) -> None:
         of_check = f"{case.median / median['health Check']:.2f}"
         row = f"{case.median:>10.1f}{min(case.rounds):>10.1f}{max(case.rounds):>10.1f}{over:>14}{of_check:>10}"
         lines.append(f"{case.name:36}{row}")
-    text = "\n".join(lines)
-    print(text)
-    out.mkdir(parents=True, exist_ok=True)
-    stem = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}-bound-call"
-    (out / f"{stem}.txt").write_text(text + "\n")
-    raw = {"machine": machine(), "rounds": {case.name: case.rounds for case in cases}}
-    (out / f"{stem}.json").write_text(json.dumps(raw) + "\n")
+    write("bound-call", out, lines, cases)
 
 
 if __name__ == "__main__":

@@ -155,6 +155,16 @@ class PredictOverlaid(Overlaid):
         with storing():
             return super().load_state(*args, **kwargs)  # type: ignore[misc]
 
+    def _forward_postprocess(self, completions: Any, signature: Any, **kwargs: Any) -> Any:
+        """As `Predict._forward_postprocess`, but what DSPy keeps of an answer does not keep a snapshot's signature.
+
+        DSPy's trace holds the last 10,000 answers, each with its signature, which is a class of 30 KB for each text.
+        """
+        plain = vars(self)["signature"]
+        if signature is not plain and list(signature.fields) == list(plain.fields):
+            signature = plain
+        return super()._forward_postprocess(completions, signature, **kwargs)  # type: ignore[misc]
+
     def update_config(self, **kwargs: Any) -> None:
         """Merges into the plain config; a bound parameter still wins."""
         vars(self)["config"] = {**vars(self)["config"], **kwargs}

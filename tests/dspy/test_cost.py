@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import dspy
 import pytest
+from dspy.utils.dummies import DummyLM
 
 import snakepit_bridge.dspy_integration as sb
-from snakepit_bridge import SessionContext
+from snakepit_bridge import BlockingContext, SessionContext
 from tests.wire_proxy import WireProxy
 
 
@@ -62,3 +64,23 @@ def test_a_call_inside_a_call_costs_nothing(proxy: WireProxy, session_id: str, o
         start = proxy.count()
         assert program().got[:3] == [5, 5, 5]
         assert proxy.rpcs()[start:] == ["SyncVariables"]
+
+
+def test_new_instructions_for_each_call_leave_no_classes_behind(session: BlockingContext) -> None:
+    session.register_variable("d", "string", "")
+    program = sb.bind(
+        dspy.ChainOfThought("question -> answer"), {"instructions": "prompt", "fields['answer'].desc": "d"},
+        session=session,
+    )  # fmt: skip
+
+    def classes_after(forwards: int) -> int:
+        for number in range(forwards):
+            session.set_variables({"prompt": f"Say {number} of {forwards}.", "d": f"word {number} of {forwards}"})
+            program(question="why?")
+        gc.collect()
+        return sum(isinstance(one, type) and issubclass(one, dspy.Signature) for one in gc.get_objects())
+
+    with dspy.context(lm=DummyLM([{"reasoning": "r", "answer": "a"}] * 1000)):
+        # With as many as are kept, each new one takes the place of another.
+        settled = classes_after(150)
+        assert classes_after(400) <= settled
