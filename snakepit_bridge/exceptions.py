@@ -11,6 +11,7 @@ __all__ = [
     "CallTimeoutError",
     "CompactedError",
     "ConstraintError",
+    "EnvelopeError",
     "ForkedProcessError",
     "InvalidRequestError",
     "LimitExceededError",
@@ -255,6 +256,15 @@ class CallTimeoutError(BridgeError, TimeoutError):
 
 class BindingError(BridgeError, ValueError):
     """A program cannot be bound this way."""
+
+
+class EnvelopeError(BridgeError, TypeError, ValueError):
+    """A value cannot be dumped, or data is no envelope. Facts: path (where in it), type or tag (what stands there)."""
+
+    @property
+    def path(self) -> str:
+        """Where in the envelope, e.g. `fields['answer'].items[3]`; "" for the whole."""
+        return self.facts.get("path", "")
 
 
 class UnknownModuleError(BridgeError, ValueError):

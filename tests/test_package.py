@@ -20,7 +20,7 @@ EXPORTS = {
         "UnknownModuleError", "Var", "VariableAwareChainOfThought", "VariableAwareMixin", "VariableAwarePredict",
         "VariableAwareProgramOfThought", "VariableAwareReAct", "VariableModule", "bind", "bind_async", "bind_matching",
         "bind_matching_async", "bindings", "create_variable_aware_module", "effective", "on_change", "revision_of",
-        "snapshot", "unbind",
+        "snapshot", "unbind", "EnvelopeError", "dump", "load",
     },
     "snakepit_bridge.local_lm": {"LocalLM", "LocalModelError", "cached_model", "fetch_model"},
 }  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from snakepit_bridge.dspy_integration.binder import bind, bind_async, bind_matching, bind_matching_async, unbind
 from snakepit_bridge.dspy_integration.binding import Var
+from snakepit_bridge.dspy_integration.envelope import dump, load
 from snakepit_bridge.dspy_integration.lookup import Effective, bindings, effective, on_change
 from snakepit_bridge.dspy_integration.modules import AWARE as _AWARE
 from snakepit_bridge.dspy_integration.modules import (
@@ -27,12 +28,13 @@ from snakepit_bridge.dspy_integration.resolver import (
 from snakepit_bridge.dspy_integration.scope import revision_of, snapshot
 from snakepit_bridge.dspy_integration.tables import Tables
 from snakepit_bridge.dspy_integration.variable_module import VariableModule
-from snakepit_bridge.exceptions import BindingError, ModelNotAllowedError, UnknownModuleError
+from snakepit_bridge.exceptions import BindingError, EnvelopeError, ModelNotAllowedError, UnknownModuleError
 
 __all__ = [
     "MODULE_REGISTRY",
     "BindingError",
     "Effective",
+    "EnvelopeError",
     "ModelNotAllowedError",
     "ModuleVariableResolver",
     "Tables",
@@ -52,7 +54,9 @@ __all__ = [
     "bind_matching_async",
     "bindings",
     "create_variable_aware_module",
+    "dump",
     "effective",
+    "load",
     "on_change",
     "revision_of",
     "snapshot",

@@ -45,6 +45,8 @@ def test_a_reason_of_a_newer_server_is_a_plain_bridge_error() -> None:
         ("PermissionDeniedError", PermissionError),
         ("CallTimeoutError", TimeoutError),
         ("BindingError", ValueError),
+        ("EnvelopeError", TypeError),
+        ("EnvelopeError", ValueError),
         ("UnknownModuleError", ValueError),
         ("ModelNotAllowedError", ValueError),
     ],
