@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import copyreg
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import dspy
-from dspy.dsp.utils.settings import thread_local_overrides
 
 from snakepit_bridge.dspy_integration.attributes import (
     ConfigOverlay,
@@ -17,8 +17,9 @@ from snakepit_bridge.dspy_integration.attributes import (
     SignatureOverlay,
     storing,
 )
+from snakepit_bridge.dspy_integration.entries import guard_entries, without_entries
 from snakepit_bridge.dspy_integration.overlay import Overlay
-from snakepit_bridge.dspy_integration.scope import KEY, enter, leave, mark
+from snakepit_bridge.dspy_integration.scope import KEY
 from snakepit_bridge.exceptions import BindingError
 
 PLAIN = "_snakepit_plain"
@@ -31,47 +32,12 @@ class Overlaid:
     and share the session; a pickle is one of the plain class, without either.
     """
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs the module with one snapshot, taken now unless a call around this one has taken it."""
-        overlay: Overlay | None = vars(self).get(KEY)
-        # Before anything else runs: an unbind meanwhile, by a callback or a thread, may take this class away.
-        run = super().__call__  # type: ignore[misc]
-        outer = thread_local_overrides.get().get(KEY)
-        if overlay is None or overlay.view.covered_by(outer):
-            result = run(*args, **kwargs)
-            mark(result, outer)
-            return result
-        scope = overlay.open(self, outer)
-        if scope is None:
-            return run(*args, **kwargs)
-        token = enter(scope)
-        try:
-            result = run(*args, **kwargs)
-        finally:
-            leave(token)
-        mark(result, scope)
-        return result
+    acall: Callable[..., Awaitable[Any]]
+    """DSPy's: a class of this is always also one of `dspy.Module`."""
 
-    async def acall(self, *args: Any, **kwargs: Any) -> Any:
-        """The same, awaited. A module that has no `aforward` runs in a worker thread, as `dspy.asyncify` does it."""
-        overlay: Overlay | None = vars(self).get(KEY)
-        # First, as above.
-        run = super().acall if hasattr(self, "aforward") else dspy.asyncify(super().__call__)  # type: ignore[misc]
-        outer = thread_local_overrides.get().get(KEY)
-        if overlay is None or overlay.view.covered_by(outer):
-            result = await run(*args, **kwargs)
-            mark(result, outer)
-            return result
-        scope = await overlay.open_async(self, outer)
-        if scope is None:
-            return await run(*args, **kwargs)
-        token = enter(scope)
-        try:
-            result = await run(*args, **kwargs)
-        finally:
-            leave(token)
-        mark(result, scope)
-        return result
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        guard_entries(cls)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         inherited = getattr(super(), "__deepcopy__", None)
@@ -114,7 +80,7 @@ class Overlaid:
                 # Pickle insists that its argument is the class of the object.
                 function = plain.__new__
         if isinstance(state, dict):
-            state = {name: value for name, value in state.items() if name != KEY}
+            state = {name: value for name, value in without_entries(state).items() if name != KEY}
         return function, arguments, state, *rest
 
 

@@ -226,6 +226,10 @@ class Overlay:
         """Whether nothing of it is left."""
         return not (self.program or self.candidates or self.names or self.through or self.context)
 
+    def covered_by(self, scope: Scope | None) -> bool:
+        """Whether an entry inside `scope` needs no snapshot of its own, as in `forward` after `()`."""
+        return (scope is not None and scope.opener is self) or self.view.covered_by(scope)
+
     def open(self, module: Any, outer: Scope | None) -> Scope | None:
         """The scope that a call of `module` runs in, with what `outer` lacks taken now."""
         scope, view = outer, self.view
@@ -261,7 +265,7 @@ class Overlay:
             view.accept(module, session, snapshot)
         if not self.auto_sync:
             self.held[session] = snapshot
-        return Scope(session, snapshot, scope)
+        return Scope(session, snapshot, scope, opener=self)
 
 
 def overlay_of(module: Any) -> Overlay | None:

@@ -17,6 +17,7 @@ from dspy.dsp.utils.utils import dotdict
 from snakepit_bridge.session_context import session_of
 
 if TYPE_CHECKING:
+    from snakepit_bridge.dspy_integration.overlay import Overlay
     from snakepit_bridge.mirror import Snapshot
     from snakepit_bridge.session import Session
 
@@ -25,11 +26,25 @@ _REVISION = "_snakepit_revision"
 
 
 class Scope:
-    """One session's snapshot in a call, and the scope around it. Immutable."""
+    """One session's snapshot in a call, and the scope around it. Immutable.
 
-    __slots__ = ("outer", "pinned", "session", "snapshot")
+    Attributes:
+        pinned: whether it holds for `refresh="step"` too.
+        opener: the overlay of the module whose call it is.
+    """
 
-    def __init__(self, session: Session, snapshot: Snapshot, outer: Scope | None, *, pinned: bool = False) -> None:
+    __slots__ = ("opener", "outer", "pinned", "session", "snapshot")
+
+    def __init__(
+        self,
+        session: Session,
+        snapshot: Snapshot,
+        outer: Scope | None,
+        *,
+        pinned: bool = False,
+        opener: Overlay | None = None,
+    ) -> None:
+        self.opener = opener
         self.session = session
         self.snapshot = snapshot
         self.outer = outer
