@@ -7,6 +7,7 @@ inside is read through that: generation parameters, models, instructions, demos,
 from snakepit_bridge.dspy_integration import modules as _modules
 from snakepit_bridge.dspy_integration.binder import bind, bind_async, bind_matching, bind_matching_async, unbind
 from snakepit_bridge.dspy_integration.binding import Var
+from snakepit_bridge.dspy_integration.carrying import carry
 from snakepit_bridge.dspy_integration.lookup import Effective, bindings, effective, on_change
 from snakepit_bridge.dspy_integration.modules import (
     VariableAwareChainOfThought,
@@ -41,6 +42,7 @@ __all__ = [
     "bind_matching",
     "bind_matching_async",
     "bindings",
+    "carry",
     "create_variable_aware_module",
     "effective",
     "on_change",

@@ -142,9 +142,7 @@ def test_entries_keep_their_signatures_and_kinds(name: str, session: BlockingCon
     )
 
 
-def test_a_forward_patched_on_the_class_is_what_runs(
-    session: BlockingContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_forward_patched_on_the_class_is_what_runs(session: BlockingContext, monkeypatch: pytest.MonkeyPatch) -> None:
     program = sb.bind(Pair(), {"k": "tokens"}, session=session)
     monkeypatch.setattr(Pair, "forward", lambda self, question: dspy.Prediction(patched=self.k))
     assert program(question="why?").patched == 111
@@ -154,7 +152,7 @@ def test_a_forward_patched_on_the_class_is_what_runs(
 def test_a_forward_patched_on_the_instance_runs_with_one_snapshot_and_can_be_put_back(
     moving: RecordingLM, session: BlockingContext, tmp_path: Path
 ) -> None:
-    program = sb.bind(Pair(), {"temperature": "t", "k": "tokens"}, session=session)
+    program: Any = sb.bind(Pair(), {"temperature": "t", "k": "tokens"}, session=session)
     # As GEPA does it to get at the traces.
     original = program.forward
     program.forward = types.MethodType(lambda self, **kwargs: (original(**kwargs), self.k), program)
