@@ -12,7 +12,7 @@ import dspy
 from snakepit_bridge.dspy_integration.binding import MISSING, Binding
 from snakepit_bridge.dspy_integration.program import Program
 from snakepit_bridge.dspy_integration.prompts import dropped_demos
-from snakepit_bridge.dspy_integration.scope import KEY, Scope, find
+from snakepit_bridge.dspy_integration.scope import KEY, Scope, find, joined
 from snakepit_bridge.exceptions import BindingError, ServerUnavailableError
 from snakepit_bridge.mirror import Snapshot
 
@@ -261,11 +261,16 @@ class Overlay:
         return held if held is not None and view.wanted[session] <= held.names else None
 
     def _opened(self, module: Any, view: View, session: Session, snapshot: Snapshot, scope: Scope | None) -> Scope:
-        if view.checked.get(session) is not snapshot.variables:
-            view.accept(module, session, snapshot)
         if not self.auto_sync:
             self.held[session] = snapshot
-        return Scope(session, snapshot, scope, opener=self)
+        around = find(scope, session)
+        pinned = around is not None and around.pinned
+        if around is not None and (pinned or not view.step):
+            # Only for what was bound since it was taken: of the rest the call around has its state already.
+            snapshot = joined(around.snapshot, snapshot)
+        if view.checked.get(session) is not snapshot.variables:
+            view.accept(module, session, snapshot)
+        return Scope(session, snapshot, scope, pinned=pinned, opener=self)
 
 
 def overlay_of(module: Any) -> Overlay | None:

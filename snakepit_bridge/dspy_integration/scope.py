@@ -14,11 +14,11 @@ import dspy
 from dspy.dsp.utils.settings import thread_local_overrides
 from dspy.dsp.utils.utils import dotdict
 
+from snakepit_bridge.mirror import Snapshot
 from snakepit_bridge.session_context import session_of
 
 if TYPE_CHECKING:
     from snakepit_bridge.dspy_integration.overlay import Overlay
-    from snakepit_bridge.mirror import Snapshot
     from snakepit_bridge.session import Session
 
 KEY = "_snakepit"
@@ -64,6 +64,15 @@ def find(scope: Scope | None, session: Session) -> Scope | None:
     return scope
 
 
+def joined(kept: Snapshot, more: Snapshot) -> Snapshot:
+    """A snapshot, and from another one only the variables that it does not speak of."""
+    if kept.incarnation != more.incarnation:
+        return more
+    added = {name: state for name, state in more.variables.items() if name not in kept.names}
+    variables = {**kept.variables, **added}
+    return Snapshot(kept.session_id, kept.incarnation, kept.revision, variables, kept.names | more.names)
+
+
 def enter(scope: Scope) -> Token[Any]:
     """Makes a scope the active one.
 
@@ -99,7 +108,7 @@ class snapshot:  # noqa: N801 - used like a function
     """Runs several bound programs with one snapshot of a session: `with sb.snapshot(ctx): ...`, also `async with`.
 
     Costs what one forward costs. Inside, `refresh="step"` takes none either. Gives the snapshot; its `revision` tells
-    which it is. A program bound inside to a name that was not tracked before takes its own.
+    which it is. A program bound inside to a name that was not tracked before takes that one anew.
 
     Args:
         session: a SessionContext or its blocking twin.
