@@ -18,6 +18,7 @@ from snakepit_bridge.mirror import Snapshot
 from snakepit_bridge.session_context import session_of
 
 if TYPE_CHECKING:
+    from snakepit_bridge.dspy_integration.editions import Edition
     from snakepit_bridge.dspy_integration.overlay import Overlay
     from snakepit_bridge.session import Session
 
@@ -29,21 +30,24 @@ class Scope:
     """One session's snapshot in a call, and the scope around it. Immutable.
 
     Attributes:
+        edition: that of the bindings in effect; None inside an `sb.snapshot` that no call has been made in.
         pinned: whether it holds for `refresh="step"` too.
         opener: the overlay of the module whose call it is.
     """
 
-    __slots__ = ("opener", "outer", "pinned", "session", "snapshot")
+    __slots__ = ("edition", "opener", "outer", "pinned", "session", "snapshot")
 
     def __init__(
         self,
         session: Session,
         snapshot: Snapshot,
         outer: Scope | None,
+        edition: Edition | None,
         *,
         pinned: bool = False,
         opener: Overlay | None = None,
     ) -> None:
+        self.edition = edition
         self.opener = opener
         self.session = session
         self.snapshot = snapshot
@@ -127,7 +131,9 @@ class snapshot:  # noqa: N801 - used like a function
         return self._enter(outer.snapshot if outer is not None else await self._session.take_async())
 
     def _enter(self, taken: Snapshot) -> Snapshot:
-        self._token = enter(Scope(self._session, taken, active(), pinned=True))
+        outer = active()
+        edition = outer.edition if outer is not None else None
+        self._token = enter(Scope(self._session, taken, outer, edition, pinned=True))
         return taken
 
     def __exit__(
