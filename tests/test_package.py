@@ -17,10 +17,12 @@ EXPORTS = {
     },
     "snakepit_bridge.dspy_integration": {
         "MODULE_REGISTRY", "BindingError", "Effective", "ModelNotAllowedError", "ModuleVariableResolver",
-        "UnknownModuleError", "Var", "VariableAwareChainOfThought", "VariableAwareMixin", "VariableAwarePredict",
-        "VariableAwareProgramOfThought", "VariableAwareReAct", "VariableModule", "bind", "bind_async", "bind_matching",
-        "bind_matching_async", "bindings", "create_variable_aware_module", "effective", "on_change", "revision_of",
-        "snapshot", "unbind", "EnvelopeError", "dump", "load",
+        "Tables", "UnknownModuleError", "Var", "VariableAwareBestOfN", "VariableAwareChainOfThought",
+        "VariableAwareCodeAct", "VariableAwareFlex", "VariableAwareMixin", "VariableAwareMultiChainComparison",
+        "VariableAwarePredict", "VariableAwareProgramOfThought", "VariableAwareRLM", "VariableAwareReAct",
+        "VariableAwareReActV2", "VariableAwareRefine", "VariableModule", "bind", "bind_async", "bind_matching",
+        "bind_matching_async", "bindings", "carry", "create_variable_aware_module", "effective", "on_change",
+        "revision_of", "snapshot", "unbind", "EnvelopeError", "dump", "load",
     },
     "snakepit_bridge.local_lm": {"LocalLM", "LocalModelError", "cached_model", "fetch_model"},
 }  # fmt: skip

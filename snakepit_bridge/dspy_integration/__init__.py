@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from snakepit_bridge.dspy_integration.binder import bind, bind_async, bind_matching, bind_matching_async, unbind
 from snakepit_bridge.dspy_integration.binding import Var
+from snakepit_bridge.dspy_integration.carrying import carry
 from snakepit_bridge.dspy_integration.envelope import dump, load
 from snakepit_bridge.dspy_integration.lookup import Effective, bindings, effective, on_change
 from snakepit_bridge.dspy_integration.modules import AWARE as _AWARE
@@ -53,6 +54,7 @@ __all__ = [
     "bind_matching",
     "bind_matching_async",
     "bindings",
+    "carry",
     "create_variable_aware_module",
     "dump",
     "effective",

@@ -226,7 +226,8 @@ class NameOverlay:
         """Stores the plain value; a binding lets go of what was assigned."""
         state = vars(instance)
         overlay = state.get(KEY)
-        binding = overlay.view.names.get(self.name) if overlay is not None else None
+        # Rebound since the call began, it is the new binding that must not be read any more.
+        binding = (overlay.view.names | overlay.names).get(self.name) if overlay is not None else None
         if overlay is None or binding is None or _storing.get():
             state[self.name] = value
             return

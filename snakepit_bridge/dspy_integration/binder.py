@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, Unpack
@@ -11,10 +11,11 @@ import dspy
 
 from snakepit_bridge.dspy_integration.attributes import install, install_tools
 from snakepit_bridge.dspy_integration.binding import MISSING, Binding, Target, Var, drop_released
+from snakepit_bridge.dspy_integration.editions import lock, publish
 from snakepit_bridge.dspy_integration.lookup import bound, program_of
 from snakepit_bridge.dspy_integration.models import ModelChoice
 from snakepit_bridge.dspy_integration.overlaid import discard_overlay, ensure_overlay
-from snakepit_bridge.dspy_integration.overlay import Candidate, check_demos, overlay_of
+from snakepit_bridge.dspy_integration.overlay import Candidate, View, check_demos, overlay_of
 from snakepit_bridge.dspy_integration.program import Program
 from snakepit_bridge.dspy_integration.tables import Tables
 from snakepit_bridge.dspy_integration.targets import Reached, Site, locate
@@ -28,7 +29,7 @@ Refresh = Literal["call", "step"]
 Bindings = Mapping[str, str | Var]
 P = TypeVar("P")
 
-_lock = threading.Lock()
+_emptied: list[weakref.ref[Any]] = []
 
 
 def bind(
@@ -110,13 +111,26 @@ async def bind_matching_async(
 def unbind(program: Any, path: str | None = None) -> None:
     """Gives a path, or all, the plain value back. When it returns, none of its callbacks is called any more.
 
+    Calls in progress go on with the bindings that they began with.
+
     Raises:
         BindingError: the path is not bound.
     """
-    with _lock:
-        for binding in [bound(program, path)] if path is not None else list(program_of(program).bindings.values()):
-            _remove(program, binding)
-        drop_released()
+    with lock:
+        owner = program_of(program)
+        removed = [bound(program, path)] if path is not None else list(owner.bindings.values())
+        for binding in removed:
+            owner.remove(binding.target)
+        modules = _modules(program)
+        for module in modules:
+            overlay = overlay_of(module)
+            if overlay is not None:
+                for binding in removed:
+                    overlay.release(binding)
+                if overlay.program is not None and not overlay.program.bindings:
+                    overlay.program = None
+        _publish(modules)
+    owner.settle()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +213,7 @@ def _session_for(program: Any, session: Any) -> Session:
 
 
 def _commit(plan: _Plan, found: Mapping[str, Variable]) -> None:
-    with _lock:
+    with lock:
         made = [(site, _make(plan, site, var, found.get(var.name))) for site, var in plan.sites]
         root = ensure_overlay(plan.program)
         root.program = root.program or Program()
@@ -208,15 +222,32 @@ def _commit(plan: _Plan, found: Mapping[str, Variable]) -> None:
             replaced.append(root.program.bindings.get(site.target))
             root.program.add(binding)
             _attach(plan.program, site, binding)
-        for module in _modules(plan.program):
+        modules = _modules(plan.program)
+        for module in modules:
             overlay = overlay_of(module)
-            if overlay is not None:
-                # The new one wins over the one it replaces, so that no call in between has neither.
-                overlay.rebuild()
-                for old in replaced:
-                    if old is not None:
-                        overlay.drop(old)
-        drop_released()
+            for old in replaced:
+                if old is not None and overlay is not None:
+                    overlay.release(old)
+        _publish(modules)
+    root.program.settle()
+
+
+def _publish(modules: Sequence[Any]) -> None:
+    """Puts what was offered to modules and released by them into effect."""
+    overlays = [overlay for overlay in map(overlay_of, modules) if overlay is not None]
+    ended = publish({overlay: View(overlay) for overlay in overlays})
+    _emptied.extend(weakref.ref(module) for module in modules if _is_empty(module))
+    if ended() is None:
+        # No call in progress reads through them any more.
+        for module in filter(_is_empty, (emptied() for emptied in _emptied)):
+            discard_overlay(module)
+        _emptied.clear()
+    drop_released()
+
+
+def _is_empty(module: Any) -> bool:
+    overlay = overlay_of(module) if module is not None else None
+    return overlay is not None and overlay.empty
 
 
 def _make(plan: _Plan, site: Site, var: Var, described: Variable | None) -> Binding:
@@ -272,19 +303,6 @@ def _around(program: Any, site: Site) -> list[Any]:
 
 def _modules(program: Any) -> Sequence[Any]:
     return [module for _, module in program.named_sub_modules(type_=dspy.Module)]
-
-
-def _remove(program: Any, binding: Binding) -> None:
-    program_of(program).remove(binding.target)
-    for module in _modules(program):
-        overlay = overlay_of(module)
-        if overlay is None:
-            continue
-        overlay.drop(binding)
-        if overlay.program is not None and not overlay.program.bindings:
-            overlay.program = None
-        if overlay.empty:
-            discard_overlay(module)
 
 
 def _matching(program: Any, listed: Sequence[Variable], tables: Tables) -> dict[str, str | Var]:

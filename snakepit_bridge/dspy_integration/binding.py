@@ -148,10 +148,14 @@ class Binding:
     def value_in(self, snapshot: Snapshot) -> Any:
         """The value that the target has in a snapshot, ready for DSPy. None means "leave it out".
 
+        Bound since the snapshot was taken, it has the newest value known.
+
         Raises:
             VariableNotFoundError: the variable is gone and there is no default.
             BindingError: its value is not one that the target takes.
         """
+        if self.variable not in snapshot.names:
+            return self.newest_value()
         return _own(self._convert_state(snapshot.variables.get(self.variable)))
 
     def check_in(self, snapshot: Snapshot) -> None:

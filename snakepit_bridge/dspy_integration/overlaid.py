@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import copyreg
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import dspy
-from dspy.dsp.utils.settings import thread_local_overrides
 
-from snakepit_bridge.dspy_integration.adapters import adapted, adapted_async
 from snakepit_bridge.dspy_integration.attributes import (
     ConfigOverlay,
     DemosOverlay,
@@ -19,8 +18,9 @@ from snakepit_bridge.dspy_integration.attributes import (
     SignatureOverlay,
     storing,
 )
+from snakepit_bridge.dspy_integration.entries import guard_entries, without_entries
 from snakepit_bridge.dspy_integration.overlay import Overlay
-from snakepit_bridge.dspy_integration.scope import KEY, enter, leave, mark
+from snakepit_bridge.dspy_integration.scope import KEY
 from snakepit_bridge.exceptions import BindingError
 
 PLAIN = "_snakepit_plain"
@@ -33,51 +33,12 @@ class Overlaid:
     and share the session; a pickle is one of the plain class, without either.
     """
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs the module with one snapshot, taken now unless a call around this one has taken it."""
-        overlay: Overlay | None = vars(self).get(KEY)
-        # Before anything else runs: an unbind meanwhile, by a callback or a thread, may take this class away.
-        run = super().__call__  # type: ignore[misc]
-        if overlay is not None and overlay.view.adapter is not None:
-            run = adapted(run, overlay.view.adapter)
-        outer = thread_local_overrides.get().get(KEY)
-        if overlay is None or overlay.view.covered_by(outer):
-            result = run(*args, **kwargs)
-            mark(result, outer)
-            return result
-        scope = overlay.open(self, outer)
-        if scope is None:
-            return run(*args, **kwargs)
-        token = enter(scope)
-        try:
-            result = run(*args, **kwargs)
-        finally:
-            leave(token)
-        mark(result, scope)
-        return result
+    acall: Callable[..., Awaitable[Any]]
+    """DSPy's: a class of this is always also one of `dspy.Module`."""
 
-    async def acall(self, *args: Any, **kwargs: Any) -> Any:
-        """The same, awaited. A module that has no `aforward` runs in a worker thread, as `dspy.asyncify` does it."""
-        overlay: Overlay | None = vars(self).get(KEY)
-        # First, as above.
-        run = super().acall if _has_aforward(self) else dspy.asyncify(super().__call__)  # type: ignore[misc]
-        if overlay is not None and overlay.view.adapter is not None:
-            run = adapted_async(run, overlay.view.adapter)
-        outer = thread_local_overrides.get().get(KEY)
-        if overlay is None or overlay.view.covered_by(outer):
-            result = await run(*args, **kwargs)
-            mark(result, outer)
-            return result
-        scope = await overlay.open_async(self, outer)
-        if scope is None:
-            return await run(*args, **kwargs)
-        token = enter(scope)
-        try:
-            result = await run(*args, **kwargs)
-        finally:
-            leave(token)
-        mark(result, scope)
-        return result
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        guard_entries(cls)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         inherited = getattr(super(), "__deepcopy__", None)
@@ -120,16 +81,8 @@ class Overlaid:
                 # Pickle insists that its argument is the class of the object.
                 function = plain.__new__
         if isinstance(state, dict):
-            state = {name: value for name, value in state.items() if name != KEY}
+            state = {name: value for name, value in without_entries(state).items() if name != KEY}
         return function, arguments, state, *rest
-
-
-def _has_aforward(module: Any) -> bool:
-    if not hasattr(module, "aforward"):
-        return False
-    # It inherits the one of ReAct, which looks for a predictor that it does not have.
-    code_act = getattr(dspy, "CodeAct", None)
-    return code_act is None or not isinstance(module, code_act) or type(module).aforward is not dspy.ReAct.aforward
 
 
 def _state_of(module: Any) -> dict[str, Any]:
@@ -163,7 +116,12 @@ class PredictOverlaid(Overlaid):
         plain = vars(self)["signature"]
         if signature is not plain and list(signature.fields) == list(plain.fields):
             signature = plain
-        return super()._forward_postprocess(completions, signature, **kwargs)  # type: ignore[misc]
+        try:
+            run = super()._forward_postprocess  # type: ignore[misc]
+        except TypeError:
+            # An unbind in another thread has just given the module its own class back.
+            run = self._forward_postprocess
+        return run(completions, signature, **kwargs)
 
     def update_config(self, **kwargs: Any) -> None:
         """Merges into the plain config; a bound parameter still wins."""

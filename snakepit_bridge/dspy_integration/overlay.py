@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import dspy
 
 from snakepit_bridge.dspy_integration.binding import MISSING, Binding
+from snakepit_bridge.dspy_integration.editions import Edition, current, lock
 from snakepit_bridge.dspy_integration.program import Program
 from snakepit_bridge.dspy_integration.prompts import dropped_demos
-from snakepit_bridge.dspy_integration.scope import KEY, Scope, find
+from snakepit_bridge.dspy_integration.scope import KEY, Scope, active, find, joined
 from snakepit_bridge.exceptions import BindingError, ServerUnavailableError
 from snakepit_bridge.mirror import Snapshot
 
@@ -101,7 +102,10 @@ class View:
                 inside = inside or binding.target.kind in {"model", "demos"}
         if not inside:
             return
-        for _, below in module.named_sub_modules(type_=dspy.Module):
+        with lock:
+            # A bind in another thread adds to the dicts that this walks.
+            modules = [below for _, below in module.named_sub_modules(type_=dspy.Module)]
+        for below in modules:
             overlay = overlay_of(below)
             if overlay is None:
                 continue
@@ -170,6 +174,8 @@ class Overlay:
         context: for a variable-aware module, the session context it was given.
         auto_sync: whether a call takes a snapshot by itself.
         held: without auto_sync, the snapshots in use.
+        newest_view: what holds for calls that begin now.
+        adapts: whether an adapter was ever bound on this module.
     """
 
     def __init__(self, *, predictor: bool) -> None:
@@ -181,7 +187,8 @@ class Overlay:
         self.context: Any = None
         self.auto_sync = True
         self.held: dict[Session, Snapshot] = {}
-        self.view = View(self)
+        self.newest_view = View(self)
+        self.adapts = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Overlay:
         twin = Overlay(predictor=self.predictor)
@@ -194,13 +201,36 @@ class Overlay:
         twin.names = {name: copy.deepcopy(binding, memo) for name, binding in self.names.items()}
         twin.through = [copy.deepcopy(binding, memo) for binding in self.through]
         twin.context, twin.auto_sync, twin.held = self.context, self.auto_sync, dict(self.held)
+        twin.adapts = self.adapts
         twin.rebuild()
         return twin
 
     def rebuild(self) -> None:
-        """Puts what was added or removed into effect."""
-        self.candidates = {slot: found for slot, found in self.candidates.items() if found}
-        self.view = View(self)
+        """Puts what was removed by an assignment into effect, in the call that assigned it too."""
+        self.newest_view = View(self)
+        scope = active()
+        edition = scope.edition if scope is not None else None
+        while edition is not None:
+            if self in edition.replaced:
+                edition.replaced = {other: view for other, view in edition.replaced.items() if other is not self}
+            edition = edition.next
+
+    @property
+    def view(self) -> View:
+        """What holds for the call in progress; outside a call what holds now."""
+        scope = active()
+        return self.newest_view if scope is None or scope.edition is None else self.view_at(scope.edition)
+
+    def view_at(self, edition: Edition) -> View:
+        """What holds for calls that began in an edition."""
+        view, later = self.newest_view, edition
+        while True:
+            replaced = later.replaced.get(self)
+            if replaced is not None:
+                return replaced
+            if later.next is None:
+                return view
+            later = later.next
 
     def serves(self, binding: Binding) -> bool:
         """Whether this module reads the binding, be it in the shadow of a nearer one."""
@@ -212,36 +242,51 @@ class Overlay:
         """Serves a binding to this module."""
         slot = candidate.binding.target.slot
         self.candidates = {**self.candidates, slot: [*self.candidates.get(slot, ()), candidate]}
+        self.adapts = self.adapts or slot[0] == "adapter"
         candidate.binding.serving += 1
 
-    def drop(self, binding: Binding) -> None:
-        """Stops serving a binding."""
+    def release(self, binding: Binding) -> None:
+        """Stops serving a binding, as of the next view."""
         if self.serves(binding):
             binding.serving -= 1
-        self.candidates = {
+        kept = {
             slot: [candidate for candidate in found if candidate.binding is not binding]
             for slot, found in self.candidates.items()
         }
+        self.candidates = {slot: found for slot, found in kept.items() if found}
         self.names = {name: named for name, named in self.names.items() if named is not binding}
         self.through = [passing for passing in self.through if passing is not binding]
-        self.rebuild()
+
+    def drop(self, binding: Binding) -> None:
+        """Stops serving a binding, because its name was assigned."""
+        with lock:
+            self.release(binding)
+            self.rebuild()
 
     def drop_slot(self, slot: Slot) -> None:
         """Stops serving whatever gives this module one thing, because it was assigned."""
-        for candidate in self.candidates.get(slot, ()):
-            candidate.binding.serving -= 1
-            detached(candidate.binding)
-        self.candidates = {kept: found for kept, found in self.candidates.items() if kept != slot}
-        self.rebuild()
+        with lock:
+            for candidate in self.candidates.get(slot, ()):
+                candidate.binding.serving -= 1
+                detached(candidate.binding)
+            self.candidates = {kept: found for kept, found in self.candidates.items() if kept != slot}
+            self.rebuild()
 
     @property
     def empty(self) -> bool:
         """Whether nothing of it is left."""
         return not (self.program or self.candidates or self.names or self.through or self.context)
 
+    def covered_by(self, scope: Scope | None) -> bool:
+        """Whether an entry inside `scope` needs no scope of its own, as in `forward` after `()`."""
+        if scope is None or scope.edition is None:
+            return False
+        return scope.opener is self or self.view_at(scope.edition).covered_by(scope)
+
     def open(self, module: Any, outer: Scope | None) -> Scope | None:
         """The scope that a call of `module` runs in, with what `outer` lacks taken now."""
-        scope, view = outer, self.view
+        scope, edition = self._begin(outer)
+        view = self.view_at(edition)
         for session in view.lacking(outer):
             snapshot = self._held(view, session)
             if snapshot is None:
@@ -249,12 +294,13 @@ class Overlay:
                     snapshot = session.take()
                 except ServerUnavailableError as error:
                     snapshot = view.defaults(session, error)
-            scope = self._opened(module, view, session, snapshot, scope)
+            scope = self._opened(module, edition, session, snapshot, scope)
         return scope
 
     async def open_async(self, module: Any, outer: Scope | None) -> Scope | None:
         """`open`, without blocking the loop."""
-        scope, view = outer, self.view
+        scope, edition = self._begin(outer)
+        view = self.view_at(edition)
         for session in view.lacking(outer):
             snapshot = self._held(view, session)
             if snapshot is None:
@@ -262,19 +308,35 @@ class Overlay:
                     snapshot = await session.take_async()
                 except ServerUnavailableError as error:
                     snapshot = view.defaults(session, error)
-            scope = self._opened(module, view, session, snapshot, scope)
+            scope = self._opened(module, edition, session, snapshot, scope)
         return scope
+
+    def _begin(self, outer: Scope | None) -> tuple[Scope | None, Edition]:
+        if outer is None:
+            return None, current()
+        if outer.edition is not None:
+            return outer, outer.edition
+        # The first call inside an `sb.snapshot`.
+        edition = current()
+        return Scope(outer.session, outer.snapshot, outer, edition, pinned=outer.pinned, opener=self), edition
 
     def _held(self, view: View, session: Session) -> Snapshot | None:
         held = None if self.auto_sync else self.held.get(session)
         return held if held is not None and view.wanted[session] <= held.names else None
 
-    def _opened(self, module: Any, view: View, session: Session, snapshot: Snapshot, scope: Scope | None) -> Scope:
-        if view.checked.get(session) is not snapshot.variables:
-            view.accept(module, session, snapshot)
+    def _opened(
+        self, module: Any, edition: Edition, session: Session, snapshot: Snapshot, scope: Scope | None
+    ) -> Scope:
         if not self.auto_sync:
             self.held[session] = snapshot
-        return Scope(session, snapshot, scope)
+        view, around = self.view_at(edition), find(scope, session)
+        pinned = around is not None and around.pinned
+        if around is not None and (pinned or not view.step):
+            # Only for what was bound since it was taken: of the rest the call around has its state already.
+            snapshot = joined(around.snapshot, snapshot)
+        if view.checked.get(session) is not snapshot.variables:
+            view.accept(module, session, snapshot)
+        return Scope(session, snapshot, scope, edition, pinned=pinned, opener=self)
 
 
 def overlay_of(module: Any) -> Overlay | None:

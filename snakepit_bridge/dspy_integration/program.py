@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import logging
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from snakepit_bridge.dspy_integration import editions
 from snakepit_bridge.dspy_integration.binding import MISSING, Binding, Target, same
 
 if TYPE_CHECKING:
@@ -19,11 +21,13 @@ logger = logging.getLogger(__name__)
 class Program:
     """The bindings made on one module, by target, and the snapshot it saw last.
 
-    It refers to no module; see `Binding`.
+    It refers to no module; see `Binding`. What is bound changes under the lock of all bindings, which is never held
+    while a callback runs: a callback may bind and unbind, and so may other threads meanwhile.
     """
 
     def __init__(self) -> None:
-        self.bindings: dict[Target, Binding] = {}
+        # Replaced, never changed: others iterate over it meanwhile.
+        self.bindings: Mapping[Target, Binding] = {}
         # Held while callbacks run, which serialises them; a callback may call the program again.
         self.lock = threading.RLock()
         self._seen: dict[Session, Snapshot] = {}
@@ -32,34 +36,37 @@ class Program:
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:
         twin = Program()
         memo[id(self)] = twin
-        with self.lock:
+        with self.lock, editions.lock:
             twin._seen = dict(self._seen)
             twin._values = dict(self._values)
             twin.bindings = {target: copy.deepcopy(binding, memo) for target, binding in self.bindings.items()}
         return twin
 
     def add(self, binding: Binding) -> None:
-        """Takes a binding in, in place of one with the same target."""
-        with self.lock:
-            binding.program = self
-            self.remove(binding.target)
-            self.bindings[binding.target] = binding
-            newest, described = binding.session.newest(), binding.described
-            known = newest.revision if newest is not None and binding.variable in newest.names else -1
-            if described is not None and described.revision > known:
-                # What bind was just told is newer than the mirror.
-                self._values[binding.target] = described.value
-            else:
-                self._values[binding.target] = _value_of(binding.newest_state()[0], binding)
+        """Takes a binding in, in place of one with the same target. The caller holds the lock of all bindings."""
+        binding.program = self
+        self.remove(binding.target)
+        self.bindings = {**self.bindings, binding.target: binding}
+        newest, described = binding.session.newest(), binding.described
+        known = newest.revision if newest is not None and binding.variable in newest.names else -1
+        if described is not None and described.revision > known:
+            # What bind was just told is newer than the mirror.
+            self._values[binding.target] = described.value
+        else:
+            self._values[binding.target] = _value_of(binding.newest_state()[0], binding)
 
-    def remove(self, target: Target) -> Binding | None:
-        """Takes a binding out; when this returns, none of its callbacks will be called any more."""
-        with self.lock:
-            binding = self.bindings.pop(target, None)
+    def remove(self, target: Target) -> None:
+        """Takes a binding out; none of its callbacks begins any more. The caller holds the lock of all bindings."""
+        binding = self.bindings.get(target)
+        if binding is not None:
+            self.bindings = {kept: other for kept, other in self.bindings.items() if kept != target}
             self._values.pop(target, None)
-            if binding is not None:
-                binding.callbacks.clear()
-            return binding
+            binding.callbacks.clear()
+
+    def settle(self) -> None:
+        """Returns when no callback is running in another thread."""
+        with self.lock:
+            pass
 
     def observe(self, session: Session, snapshot: Snapshot) -> dict[str, tuple[Any, Any]]:
         """Notes a snapshot that this program took; tells the callbacks, if it is newer, what is different now.
@@ -74,14 +81,7 @@ class Program:
             if previous is not None and not _newer(snapshot, previous):
                 return {}
             self._seen[session] = snapshot
-            changed: list[tuple[Binding, Any, Any]] = []
-            for target, binding in self.bindings.items():
-                if binding.session is not session or binding.variable not in snapshot.names:
-                    continue
-                old, new = self._values[target], _value_of(snapshot.variables.get(binding.variable), binding)
-                if not same(old, new):
-                    changed.append((binding, old, new))
-                    self._values[target] = new
+            changed = self._changed(session, snapshot)
             for binding, old, new in changed:
                 # Emptied by an unbind, also by one inside a callback.
                 for callback in tuple(binding.callbacks):
@@ -92,6 +92,18 @@ class Program:
                     except Exception:
                         logger.exception("a callback on %r failed", binding.path)
             return {binding.path: (old, new) for binding, old, new in changed}
+
+    def _changed(self, session: Session, snapshot: Snapshot) -> list[tuple[Binding, Any, Any]]:
+        changed = []
+        with editions.lock:
+            for target, binding in self.bindings.items():
+                if binding.session is not session or binding.variable not in snapshot.names:
+                    continue
+                old, new = self._values[target], _value_of(snapshot.variables.get(binding.variable), binding)
+                if not same(old, new):
+                    changed.append((binding, old, new))
+                    self._values[target] = new
+        return changed
 
 
 def _value_of(state: Any, binding: Binding) -> Any:

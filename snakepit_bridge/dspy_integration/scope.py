@@ -14,10 +14,12 @@ import dspy
 from dspy.dsp.utils.settings import thread_local_overrides
 from dspy.dsp.utils.utils import dotdict
 
+from snakepit_bridge.mirror import Snapshot
 from snakepit_bridge.session_context import session_of
 
 if TYPE_CHECKING:
-    from snakepit_bridge.mirror import Snapshot
+    from snakepit_bridge.dspy_integration.editions import Edition
+    from snakepit_bridge.dspy_integration.overlay import Overlay
     from snakepit_bridge.session import Session
 
 KEY = "_snakepit"
@@ -25,11 +27,28 @@ _REVISION = "_snakepit_revision"
 
 
 class Scope:
-    """One session's snapshot in a call, and the scope around it. Immutable."""
+    """One session's snapshot in a call, and the scope around it. Immutable.
 
-    __slots__ = ("outer", "pinned", "session", "snapshot")
+    Attributes:
+        edition: that of the bindings in effect; None inside an `sb.snapshot` that no call has been made in.
+        pinned: whether it holds for `refresh="step"` too.
+        opener: the overlay of the module whose call it is.
+    """
 
-    def __init__(self, session: Session, snapshot: Snapshot, outer: Scope | None, *, pinned: bool = False) -> None:
+    __slots__ = ("edition", "opener", "outer", "pinned", "session", "snapshot")
+
+    def __init__(
+        self,
+        session: Session,
+        snapshot: Snapshot,
+        outer: Scope | None,
+        edition: Edition | None,
+        *,
+        pinned: bool = False,
+        opener: Overlay | None = None,
+    ) -> None:
+        self.edition = edition
+        self.opener = opener
         self.session = session
         self.snapshot = snapshot
         self.outer = outer
@@ -47,6 +66,15 @@ def find(scope: Scope | None, session: Session) -> Scope | None:
     while scope is not None and scope.session is not session:
         scope = scope.outer
     return scope
+
+
+def joined(kept: Snapshot, more: Snapshot) -> Snapshot:
+    """A snapshot, and from another one only the variables that it does not speak of."""
+    if kept.incarnation != more.incarnation:
+        return more
+    added = {name: state for name, state in more.variables.items() if name not in kept.names}
+    variables = {**kept.variables, **added}
+    return Snapshot(kept.session_id, kept.incarnation, kept.revision, variables, kept.names | more.names)
 
 
 def enter(scope: Scope) -> Token[Any]:
@@ -84,7 +112,7 @@ class snapshot:  # noqa: N801 - used like a function
     """Runs several bound programs with one snapshot of a session: `with sb.snapshot(ctx): ...`, also `async with`.
 
     Costs what one forward costs. Inside, `refresh="step"` takes none either. Gives the snapshot; its `revision` tells
-    which it is. A program bound inside to a name that was not tracked before takes its own.
+    which it is. A program bound inside to a name that was not tracked before takes that one anew.
 
     Args:
         session: a SessionContext or its blocking twin.
@@ -103,7 +131,9 @@ class snapshot:  # noqa: N801 - used like a function
         return self._enter(outer.snapshot if outer is not None else await self._session.take_async())
 
     def _enter(self, taken: Snapshot) -> Snapshot:
-        self._token = enter(Scope(self._session, taken, active(), pinned=True))
+        outer = active()
+        edition = outer.edition if outer is not None else None
+        self._token = enter(Scope(self._session, taken, outer, edition, pinned=True))
         return taken
 
     def __exit__(

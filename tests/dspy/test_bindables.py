@@ -67,7 +67,7 @@ def litellm_left_behind() -> Iterator[None]:
     gc.collect()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:Item .*ReadOnly:UserWarning")
 @pytest.mark.usefixtures("litellm_left_behind")
 def test_the_parameters_of_particular_providers_follow_too(
     call: Call, lm: RecordingLM, blocking: BlockingContext

@@ -1,0 +1,310 @@
+"""Binding and unbinding while calls run: a call goes on with the bindings that it began with."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dspy
+import pytest
+from dspy.dsp.utils.settings import main_thread_config
+
+import snakepit_bridge.dspy_integration as sb
+from snakepit_bridge import BlockingContext, SessionContext
+from tests.dspy.programs import Pair, prompt_of
+from tests.instant_lm import InstantLM
+from tests.recording_lm import RecordingLM
+
+ENTRIES: list[Callable[..., Any]] = [
+    lambda program, **inputs: program(**inputs),
+    lambda program, **inputs: program.forward(**inputs),
+    lambda program, **inputs: asyncio.run(program.acall(**inputs)),
+    lambda program, **inputs: asyncio.run(program.aforward(**inputs)),
+]
+
+ONE = {"temperature": "t_1", "k": "k_1", "instructions": "prompt_1", "model": "model_1"}
+TWO = {"temperature": "t_2", "k": "k_2", "instructions": "prompt_2", "model": "model_2"}
+
+
+@pytest.fixture
+def both(blocking: BlockingContext) -> BlockingContext:
+    """A session with two variables for everything."""
+    for n in (1, 2):
+        blocking.register_variable(f"t_{n}", "float", n / 4)
+        blocking.register_variable(f"k_{n}", "integer", n)
+        blocking.register_variable(f"prompt_{n}", "string", f"state {n}.")
+        blocking.register_variable(f"model_{n}", "string", f"gpt-{n}")
+    return blocking
+
+
+@pytest.fixture
+def instant_lm(monkeypatch: pytest.MonkeyPatch) -> InstantLM:
+    lm = InstantLM("openai/gpt-0")
+    monkeypatch.setitem(main_thread_config, "lm", lm)
+    return lm
+
+
+def state_of(body: dict[str, Any]) -> tuple[int, ...]:
+    """The states that a request shows, one for each thing that is bound."""
+    prompts = re.findall(r"state (\d)\.", prompt_of(body)) or [0]
+    return (int(body.get("temperature", 0) * 4), int(body["model"][-1]), *map(int, prompts))
+
+
+def unbind_and_bind(program: Any, session: Any) -> None:
+    sb.unbind(program)
+    sb.bind(program, TWO, session=session)
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize(
+    ("change", "after"),
+    [
+        (lambda program, session: sb.bind(program, TWO, session=session), 2),
+        (lambda program, _: sb.unbind(program), 0),
+        (unbind_and_bind, 2),
+    ],
+    ids=["bind", "unbind", "both"],
+)
+def test_a_call_goes_on_with_the_bindings_it_began_with(
+    change: Callable[[Any, Any], Any], after: int, entry: Any, instant_lm: InstantLM, both: BlockingContext
+) -> None:
+    program = Pair()
+    program.k = 0
+    sb.bind(program, ONE, session=both)
+    changes = iter([lambda: change(program, both)])
+
+    def reply(_: Any) -> dict[str, Any]:
+        next(changes, lambda: None)()
+        return {"reasoning": "r", "draft": "d", "answer": "a"}
+
+    instant_lm.reply(reply)
+    answers = [entry(program, question="why?") for _ in range(2)]
+    assert [answer.k for answer in answers] == [1, after]
+    assert [set(state_of(body)) for body in instant_lm.requests] == [{1}, {1}, {after}, {after}]
+
+
+@pytest.mark.parametrize("freshness", ["latest", "streamed"])
+def test_calls_in_threads_see_one_binding_or_the_other_while_a_program_is_rebound(
+    freshness: Any, instant_lm: InstantLM, both: BlockingContext, often_switching: None
+) -> None:
+    with SessionContext.connect(both.address, session_id=both.session_id, freshness=freshness) as session:
+        program = Pair()
+        program.k = 0
+        sb.bind(program, ONE, session=session)
+        found: dict[str, int] = {}
+        with _calling(program, found) as done:
+            for _ in range(40):
+                sb.bind(program, TWO, session=session)
+                sb.bind(program, ONE, session=session)
+            done.set()
+    states: dict[str, set[int]] = {question: {k} for question, k in found.items()}
+    for body in instant_lm.requests:
+        states[_question_of(body)] |= set(state_of(body))
+    assert {1, 2} == set(found.values())
+    assert all(len(seen) == 1 for seen in states.values())
+
+
+def test_calls_in_threads_see_a_whole_binding_or_none_while_a_program_is_unbound(
+    instant_lm: InstantLM, both: BlockingContext, often_switching: None
+) -> None:
+    program = Pair()
+    program.k = 0
+    found: dict[str, int] = {}
+    with _calling(program, found) as done:
+        for _ in range(40):
+            sb.bind(program, ONE, session=both)
+            sb.unbind(program)
+            sb.bind(program, TWO, session=both)
+            sb.bind(program, ONE, session=both)
+            sb.unbind(program)
+        done.set()
+    assert set(found.values()) <= {0, 1, 2}
+    assert {len(set(state_of(body))) for body in instant_lm.requests} == {1}
+    sb.bind(program, ONE, session=both)
+    sb.unbind(program)
+    assert type(program) is Pair
+    assert type(program.draft) is dspy.Predict
+
+
+def test_what_is_bound_inside_a_call_is_bound_at_once(lm: RecordingLM, session: BlockingContext) -> None:
+    class Binds(dspy.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.k = 0
+
+        def forward(self) -> Any:
+            inner = sb.bind(Pair(), {"draft.temperature": "t", "k": "later"}, session=session)
+            return dspy.Prediction(outside=inner.k, inside=inner(question="why?").k, own=self.k)
+
+    session.register_variable("later", "integer", 7)
+    program = sb.bind(Binds(), {"k": "tokens"}, session=session)
+    answer = program()
+    assert (answer.outside, answer.inside, answer.own) == (7, 7, 111)
+    assert lm.requests[0]["temperature"] == 0.25
+
+
+def test_what_is_bound_inside_a_call_keeps_the_calls_own_state(
+    lm: RecordingLM, session: BlockingContext, other: BlockingContext
+) -> None:
+    session.register_variable("later", "float", 0.5)
+
+    class Binds(dspy.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.k = 0
+
+        def forward(self, inner: Any) -> Any:
+            other.set_variables({"tokens": 222, "later": 0.75})
+            sb.bind(inner, {"max_tokens": "tokens", "temperature": "later"}, session=session)
+            return inner(question="why?")
+
+    program = sb.bind(Binds(), {"k": "tokens"}, session=session)
+    answer = program(inner=dspy.Predict("question -> answer"))
+    assert (lm.requests[0]["max_completion_tokens"], lm.requests[0]["temperature"]) == (111, 0.75)
+    assert sb.revision_of(answer) is not None
+    assert sb.revision_of(answer) < other.revision  # type: ignore[operator]
+
+
+def test_one_snapshot_holds_also_for_a_program_bound_inside_it(
+    lm: RecordingLM, session: BlockingContext, other: BlockingContext
+) -> None:
+    one = sb.bind(dspy.Predict("question -> answer"), {"temperature": "t"}, session=session)
+    with sb.snapshot(session):
+        other.set_variables({"t": 0.5, "tokens": 222})
+        two = sb.bind(Pair(), {"temperature": "t", "max_tokens": "tokens"}, session=session, refresh="step")
+        two(question="why?")
+        other.set_variables({"t": 0.75, "tokens": 333})
+        one(question="why?")
+        sb.bind(one, {"temperature": "t", "max_tokens": "tokens"}, session=session)
+        one(question="why?")
+    assert [(body["temperature"], body.get("max_completion_tokens")) for body in lm.requests] == [
+        (0.25, 222),
+        (0.25, 222),
+        (0.25, None),
+        (0.25, 333),
+    ]
+
+
+def test_an_assignment_inside_a_call_holds_there_also_after_the_program_was_rebound(
+    lm: RecordingLM, session: BlockingContext
+) -> None:
+    class Assigns(Pair):
+        def forward(self, question: str) -> Any:
+            rebind = threading.Thread(target=lambda: sb.bind(self, {"k": "other_k"}, session=session))
+            rebind.start()
+            rebind.join()
+            before, self.k = self.k, 5
+            self.draft.config = {"temperature": 1.5}
+            return dspy.Prediction(before=before, k=self.k, draft=self.draft(question=question))
+
+    session.register_variable("other_k", "integer", 6)
+    program = sb.bind(Assigns(), {"k": "tokens", "temperature": "t"}, session=session)
+    answer = program(question="why?")
+    assert (answer.before, answer.k, program.k) == (111, 5, 5)
+    assert lm.requests[0]["temperature"] == 1.5
+
+
+def test_a_callback_may_unbind_while_another_thread_does(
+    lm: RecordingLM, session: BlockingContext, other: BlockingContext
+) -> None:
+    program = sb.bind(Pair(), {"k": "tokens", "temperature": "t"}, session=session)
+    elsewhere = threading.Thread(target=lambda: sb.unbind(program, "temperature"), daemon=True)
+    ended = threading.Event()
+
+    def unbind(*_: Any) -> None:
+        elsewhere.start()
+        while "temperature" in sb.bindings(program):
+            ended.wait(0.001)
+        sb.unbind(program, "k")
+        ended.set()
+
+    sb.on_change(program, "k", unbind)
+    other.set_variable("tokens", 5)
+    calling = threading.Thread(target=lambda: program(question="why?"), daemon=True)
+    calling.start()
+    for thread in (calling, elsewhere):
+        thread.join(20)
+        assert not thread.is_alive()
+    assert ended.is_set()
+    assert sb.bindings(program) == {}
+
+
+def test_unbind_returns_only_when_no_callback_of_the_path_runs(
+    lm: RecordingLM, session: BlockingContext, other: BlockingContext
+) -> None:
+    program = sb.bind(Pair(), {"k": "tokens"}, session=session)
+    entered, leave, log = threading.Event(), threading.Event(), []
+
+    def callback(*_: Any) -> None:
+        entered.set()
+        leave.wait(20)
+        log.append("callback ended")
+
+    def unbind() -> None:
+        sb.unbind(program, "k")
+        log.append("unbind returned")
+
+    sb.on_change(program, "k", callback)
+    other.set_variable("tokens", 5)
+    calling = threading.Thread(target=lambda: program(question="why?"))
+    calling.start()
+    entered.wait(20)
+    unbinding = threading.Thread(target=unbind)
+    unbinding.start()
+    while sb.bindings(program):
+        entered.wait(0)
+    leave.set()
+    calling.join()
+    unbinding.join()
+    assert log == ["callback ended", "unbind returned"]
+
+
+@pytest.fixture
+def often_switching() -> Iterator[None]:
+    """Threads take turns a thousand times as often as usual."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(usual / 1000)
+    yield
+    sys.setswitchinterval(usual)
+
+
+class _calling:  # noqa: N801
+    """Three threads that call a program through all entries, until the event is set; what they raise is raised."""
+
+    def __init__(self, program: Any, found: dict[str, int]) -> None:
+        self._program, self._found = program, found
+        self._done = threading.Event()
+        self._raised: list[BaseException] = []
+        self._threads = [threading.Thread(target=self._call, args=(number,)) for number in range(3)]
+
+    def _call(self, number: int) -> None:
+        for turn in itertools.count():
+            if self._done.is_set():
+                return
+            question = f"question-{number}-{turn}"
+            try:
+                self._found[question] = ENTRIES[turn % len(ENTRIES)](self._program, question=question).k
+            except BaseException as error:
+                self._raised.append(error)
+                return
+
+    def __enter__(self) -> threading.Event:
+        for thread in self._threads:
+            thread.start()
+        return self._done
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+        if self._raised:
+            raise self._raised[0]
+
+
+def _question_of(body: dict[str, Any]) -> str:
+    return str(re.findall(r"question-\d+-\d+", str(body["messages"][-1]["content"]))[0])
