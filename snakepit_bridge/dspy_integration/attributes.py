@@ -202,7 +202,9 @@ def _store(predictor: Any, overlay: Overlay, binding: Binding, value: Any) -> No
     if kind == "parameter":
         state["config"] = {**state["config"], binding.target.name: value}
     elif kind == "instructions":
-        task = next((c.task for c in overlay.candidates["instructions", "instructions"] if c.binding is binding), None)
+        task = next(
+            (c.task for c in overlay.candidates["instructions", "instructions"] if c.binding.is_twin(binding)), None
+        )
         plain = state["signature"]
         state["signature"] = with_instructions(plain, value) if task is None else replace_task(plain, task, value)
     elif kind == "demos":

@@ -220,7 +220,6 @@ def _attach(program: Any, site: Site, binding: Binding) -> None:
     if target.said != "lm" and not (target.name == "demos" and isinstance(site.owner, dspy.Predict)):
         install(type(site.owner), target.name)
         owner.names = {**owner.names, target.name: binding}
-        binding.serving += target.kind == "attribute"
     for reached in site.reached:
         candidate = Candidate(reached.distance, binding, reached.task)
         ensure_overlay(reached.predictor).offer((target.kind, target.name), candidate)

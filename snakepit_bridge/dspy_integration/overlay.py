@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dspy
 
-from snakepit_bridge.dspy_integration.binding import MISSING, Binding
+from snakepit_bridge.dspy_integration.binding import MISSING, Binding, drop_released
 from snakepit_bridge.dspy_integration.program import Program
 from snakepit_bridge.dspy_integration.prompts import dropped_demos
 from snakepit_bridge.dspy_integration.scope import KEY, Scope, find
-from snakepit_bridge.exceptions import BindingError, ServerUnavailableError
+from snakepit_bridge.exceptions import BindingError, BridgeError, ServerUnavailableError
 from snakepit_bridge.mirror import Snapshot
 
 if TYPE_CHECKING:
@@ -91,8 +91,13 @@ class View:
         """
         inside = False
         for binding in self.bindings:
-            if binding.session is session and binding.serving:
-                binding.check_in(snapshot)
+            if binding.session is session:
+                try:
+                    binding.check_in(snapshot)
+                except BridgeError:
+                    if reads(module, binding):
+                        raise
+                    continue
                 inside = inside or binding.target.kind in {"model", "demos"}
         if not inside:
             return
@@ -111,11 +116,12 @@ class View:
         self.check(module, session, snapshot)
         for program in self.programs:
             program.observe(session, snapshot)
+        drop_released()
         self.checked[session] = snapshot.variables
 
-    def defaults(self, session: Session, error: ServerUnavailableError) -> Snapshot:
+    def defaults(self, module: Any, session: Session, error: ServerUnavailableError) -> Snapshot:
         """The snapshot to go on with when none is to be had and every binding has its default. Else raises `error`."""
-        wanted = [binding for binding in self.bindings if binding.session is session and binding.serving]
+        wanted = [binding for binding in self.bindings if binding.session is session and reads(module, binding)]
         if not wanted or any(binding.default is MISSING for binding in wanted):
             raise error
         logger.warning("using the defaults of %d bindings: %s", len(wanted), error)
@@ -171,6 +177,10 @@ class Overlay:
         self.held: dict[Session, Snapshot] = {}
         self.view = View(self)
 
+    def __copy__(self) -> Overlay:
+        # With bindings of its own, though the modules below are shared.
+        return copy.deepcopy(self)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Overlay:
         twin = Overlay(predictor=self.predictor)
         memo[id(self)] = twin
@@ -192,31 +202,28 @@ class Overlay:
 
     def serves(self, binding: Binding) -> bool:
         """Whether this module reads the binding, be it in the shadow of a nearer one."""
-        if any(found.binding is binding for candidates in self.candidates.values() for found in candidates):
+        if any(found.binding.is_twin(binding) for candidates in self.candidates.values() for found in candidates):
             return True
-        return binding.target.kind == "attribute" and self.names.get(binding.target.name) is binding
+        named = self.names.get(binding.target.name)
+        return binding.target.kind == "attribute" and named is not None and named.is_twin(binding)
 
     def offer(self, slot: Slot, candidate: Candidate) -> None:
         """Serves a binding to this predictor."""
         self.candidates = {**self.candidates, slot: [*self.candidates.get(slot, ()), candidate]}
-        candidate.binding.serving += 1
 
     def drop(self, binding: Binding) -> None:
         """Stops serving a binding."""
-        if self.serves(binding):
-            binding.serving -= 1
         self.candidates = {
-            slot: [candidate for candidate in found if candidate.binding is not binding]
+            slot: [candidate for candidate in found if not candidate.binding.is_twin(binding)]
             for slot, found in self.candidates.items()
         }
-        self.names = {name: named for name, named in self.names.items() if named is not binding}
-        self.through = [passing for passing in self.through if passing is not binding]
+        self.names = {name: named for name, named in self.names.items() if not named.is_twin(binding)}
+        self.through = [passing for passing in self.through if not passing.is_twin(binding)]
         self.rebuild()
 
     def drop_slot(self, slot: Slot) -> None:
         """Stops serving whatever gives this predictor one thing, because it was assigned."""
         for candidate in self.candidates.get(slot, ()):
-            candidate.binding.serving -= 1
             detached(candidate.binding)
         self.candidates = {kept: found for kept, found in self.candidates.items() if kept != slot}
         self.rebuild()
@@ -235,7 +242,7 @@ class Overlay:
                 try:
                     snapshot = session.take()
                 except ServerUnavailableError as error:
-                    snapshot = view.defaults(session, error)
+                    snapshot = view.defaults(module, session, error)
             scope = self._opened(module, view, session, snapshot, scope)
         return scope
 
@@ -248,7 +255,7 @@ class Overlay:
                 try:
                     snapshot = await session.take_async()
                 except ServerUnavailableError as error:
-                    snapshot = view.defaults(session, error)
+                    snapshot = view.defaults(module, session, error)
             scope = self._opened(module, view, session, snapshot, scope)
         return scope
 
@@ -268,6 +275,12 @@ def overlay_of(module: Any) -> Overlay | None:
     """The overlay of a module, or None while it has none."""
     overlay: Overlay | None = vars(module).get(KEY)
     return overlay
+
+
+def reads(module: Any, binding: Binding) -> bool:
+    """Whether anything in a module still reads a binding: not once all was assigned something else."""
+    found = (overlay_of(below) for _, below in module.named_sub_modules(type_=dspy.Module))
+    return any(overlay is not None and overlay.serves(binding) for overlay in found)
 
 
 def detached(binding: Binding) -> None:

@@ -79,14 +79,16 @@ def find(scope: Scope | None, session: Session) -> Scope | None:
     return scope
 
 
-def enter(scope: Scope) -> Token[Any]:
-    """Makes a scope the active one.
+def enter(scope: Scope | None) -> Token[Any]:
+    """Makes a scope the active one; None: reads are plain, as outside of any call.
 
     What `dspy.context(_snakepit=scope, caller_modules=...)` does, without copying all global settings: the module's
     own call does that.
     """
     overrides = thread_local_overrides.get()
-    callers = [*(overrides.get("caller_modules") or ()), scope]
+    callers = overrides.get("caller_modules") or []
+    if scope is not None:
+        callers = [*callers, scope]
     token: Token[Any] = thread_local_overrides.set(dotdict({**overrides, KEY: scope, "caller_modules": callers}))
     return token
 
