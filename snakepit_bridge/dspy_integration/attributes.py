@@ -261,7 +261,7 @@ def store(module: Any, binding: Binding, value: Any) -> None:
     """Puts a value of a binding into the plain state of a module that it reaches."""
     state = vars(module)
     target = binding.target
-    found = next(one for one in state[KEY].candidates[target.slot] if one.binding is binding)
+    found = next(one for one in state[KEY].candidates[target.slot] if one.binding.is_twin(binding))
     if target.kind == "parameter" and "config" in state:
         state["config"] = {**state["config"], target.name: value}
     elif target.kind == "parameter":

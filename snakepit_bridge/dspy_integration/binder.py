@@ -279,7 +279,6 @@ def _attach(program: Any, site: Site, binding: Binding) -> None:
     if site.readable:
         install(type(site.owner), target.name)
         owner.names = {**owner.names, target.name: binding}
-        binding.serving += target.kind == "attribute"
     if target.kind == "tools":
         agent = agent_of(site.owner)
         install_tools(type(site.owner), agent.attribute if agent is not None else "tools")

@@ -133,8 +133,6 @@ class Binding:
         self.serial = next(_serials)
         self.callbacks: list[Callable[[str, Any, Any], object]] = []
         self.program: Program | None = None
-        # How many modules read it; none once all of them were assigned something else.
-        self.serving = 0
         self.lease = Lease(session, var.name)
         self._last: tuple[VariableState | None, Any] = (None, MISSING)
 
@@ -144,6 +142,10 @@ class Binding:
         twin.callbacks = []
         twin.program = copy.deepcopy(self.program, memo)
         return twin
+
+    def is_twin(self, other: Binding) -> bool:
+        """Whether the other one is this one or a copy: what either gives to a module that both reach is the same."""
+        return self.lease is other.lease
 
     def value_in(self, snapshot: Snapshot) -> Any:
         """The value that the target has in a snapshot, ready for DSPy. None means "leave it out".

@@ -20,7 +20,7 @@ from snakepit_bridge.dspy_integration.attributes import (
 )
 from snakepit_bridge.dspy_integration.entries import guard_entries, without_entries
 from snakepit_bridge.dspy_integration.overlay import Overlay
-from snakepit_bridge.dspy_integration.scope import KEY
+from snakepit_bridge.dspy_integration.scope import KEY, enter, leave
 from snakepit_bridge.exceptions import BindingError
 
 PLAIN = "_snakepit_plain"
@@ -56,16 +56,14 @@ class Overlaid:
     def __copy__(self) -> Any:
         inherited = getattr(super(), "__copy__", None)
         if inherited is not None:
-            return inherited()
-        twin = type(self).__new__(type(self))
-        state = dict(_state_of(self))
-        if KEY in state:
-            # Else an assignment to the copy would detach the original.
-            state[KEY] = copy.copy(state[KEY])
-        if hasattr(twin, "__setstate__"):
-            twin.__setstate__(state)
+            twin: Any = inherited()
         else:
-            vars(twin).update(state)
+            twin = type(self).__new__(type(self))
+            twin.__setstate__(dict(_state_of(self)))
+        overlay = vars(self).get(KEY)
+        if overlay is not None and vars(twin).get(KEY) is overlay:
+            # Else an assignment to the copy would detach the original.
+            vars(twin)[KEY] = copy.copy(overlay)
         return twin
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -102,6 +100,14 @@ class PredictOverlaid(Overlaid):
         """As `Predict.reset`; the bindings stay."""
         with storing():
             super().reset()  # type: ignore[misc]
+
+    def dump_state(self, *args: Any, **kwargs: Any) -> Any:
+        """As `Predict.dump_state`: plain values, inside a call too."""
+        token = enter(None)
+        try:
+            return super().dump_state(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            leave(token)
 
     def load_state(self, *args: Any, **kwargs: Any) -> Any:
         """As `Predict.load_state`; the bindings stay."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dspy
 
-from snakepit_bridge.dspy_integration.binding import MISSING, Binding
+from snakepit_bridge.dspy_integration.binding import MISSING, Binding, drop_released
 from snakepit_bridge.dspy_integration.editions import Edition, current, lock
 from snakepit_bridge.dspy_integration.program import Program
 from snakepit_bridge.dspy_integration.prompts import dropped_demos
 from snakepit_bridge.dspy_integration.scope import KEY, Scope, active, find, joined
-from snakepit_bridge.exceptions import BindingError, ServerUnavailableError
+from snakepit_bridge.exceptions import BindingError, BridgeError, ServerUnavailableError
 from snakepit_bridge.mirror import Snapshot
 
 if TYPE_CHECKING:
@@ -97,8 +97,13 @@ class View:
         """
         inside = False
         for binding in self.bindings:
-            if binding.session is session and binding.serving:
-                binding.check_in(snapshot)
+            if binding.session is session:
+                try:
+                    binding.check_in(snapshot)
+                except BridgeError:
+                    if reads(module, binding):
+                        raise
+                    continue
                 inside = inside or binding.target.kind in {"model", "demos"}
         if not inside:
             return
@@ -120,11 +125,12 @@ class View:
         self.check(module, session, snapshot)
         for program in self.programs:
             program.observe(session, snapshot)
+        drop_released()
         self.checked[session] = snapshot.variables
 
-    def defaults(self, session: Session, error: ServerUnavailableError) -> Snapshot:
+    def defaults(self, module: Any, session: Session, error: ServerUnavailableError) -> Snapshot:
         """The snapshot to go on with when none is to be had and every binding has its default. Else raises `error`."""
-        wanted = [binding for binding in self.bindings if binding.session is session and binding.serving]
+        wanted = [binding for binding in self.bindings if binding.session is session and reads(module, binding)]
         if not wanted or any(binding.default is MISSING for binding in wanted):
             raise error
         logger.warning("using the defaults of %d bindings: %s", len(wanted), error)
@@ -190,6 +196,10 @@ class Overlay:
         self.newest_view = View(self)
         self.adapts = False
 
+    def __copy__(self) -> Overlay:
+        # With bindings of its own, though the modules below are shared.
+        return copy.deepcopy(self)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Overlay:
         twin = Overlay(predictor=self.predictor)
         memo[id(self)] = twin
@@ -234,28 +244,26 @@ class Overlay:
 
     def serves(self, binding: Binding) -> bool:
         """Whether this module reads the binding, be it in the shadow of a nearer one."""
-        if any(found.binding is binding for candidates in self.candidates.values() for found in candidates):
+        if any(found.binding.is_twin(binding) for candidates in self.candidates.values() for found in candidates):
             return True
-        return binding.target.kind == "attribute" and self.names.get(binding.target.name) is binding
+        named = self.names.get(binding.target.name)
+        return binding.target.kind == "attribute" and named is not None and named.is_twin(binding)
 
     def offer(self, candidate: Candidate) -> None:
         """Serves a binding to this module."""
         slot = candidate.binding.target.slot
         self.candidates = {**self.candidates, slot: [*self.candidates.get(slot, ()), candidate]}
         self.adapts = self.adapts or slot[0] == "adapter"
-        candidate.binding.serving += 1
 
     def release(self, binding: Binding) -> None:
         """Stops serving a binding, as of the next view."""
-        if self.serves(binding):
-            binding.serving -= 1
         kept = {
-            slot: [candidate for candidate in found if candidate.binding is not binding]
+            slot: [candidate for candidate in found if not candidate.binding.is_twin(binding)]
             for slot, found in self.candidates.items()
         }
         self.candidates = {slot: found for slot, found in kept.items() if found}
-        self.names = {name: named for name, named in self.names.items() if named is not binding}
-        self.through = [passing for passing in self.through if passing is not binding]
+        self.names = {name: named for name, named in self.names.items() if not named.is_twin(binding)}
+        self.through = [passing for passing in self.through if not passing.is_twin(binding)]
 
     def drop(self, binding: Binding) -> None:
         """Stops serving a binding, because its name was assigned."""
@@ -267,7 +275,6 @@ class Overlay:
         """Stops serving whatever gives this module one thing, because it was assigned."""
         with lock:
             for candidate in self.candidates.get(slot, ()):
-                candidate.binding.serving -= 1
                 detached(candidate.binding)
             self.candidates = {kept: found for kept, found in self.candidates.items() if kept != slot}
             self.rebuild()
@@ -293,7 +300,7 @@ class Overlay:
                 try:
                     snapshot = session.take()
                 except ServerUnavailableError as error:
-                    snapshot = view.defaults(session, error)
+                    snapshot = view.defaults(module, session, error)
             scope = self._opened(module, edition, session, snapshot, scope)
         return scope
 
@@ -307,7 +314,7 @@ class Overlay:
                 try:
                     snapshot = await session.take_async()
                 except ServerUnavailableError as error:
-                    snapshot = view.defaults(session, error)
+                    snapshot = view.defaults(module, session, error)
             scope = self._opened(module, edition, session, snapshot, scope)
         return scope
 
@@ -343,6 +350,13 @@ def overlay_of(module: Any) -> Overlay | None:
     """The overlay of a module, or None while it has none."""
     overlay: Overlay | None = vars(module).get(KEY)
     return overlay
+
+
+def reads(module: Any, binding: Binding) -> bool:
+    """Whether anything in a module still reads a binding: not once all was assigned something else."""
+    with lock:
+        found = [overlay_of(below) for _, below in module.named_sub_modules(type_=dspy.Module)]
+    return any(overlay is not None and overlay.serves(binding) for overlay in found)
 
 
 def detached(binding: Binding) -> None:

@@ -29,6 +29,9 @@ _REVISION = "_snakepit_revision"
 class Scope:
     """One session's snapshot in a call, and the scope around it. Immutable.
 
+    While it is active it is also one of DSPy's `caller_modules`: DSPy appends the row of each LM request to the
+    `history` of all of them, and that is where a row learns its revision.
+
     Attributes:
         edition: that of the bindings in effect; None inside an `sb.snapshot` that no call has been made in.
         pinned: whether it holds for `refresh="step"` too.
@@ -54,6 +57,32 @@ class Scope:
         self.outer = outer
         self.pinned = pinned
 
+    @property
+    def revision(self) -> int | None:
+        """The snapshot's revision. None if no server answered, so that there are only defaults."""
+        return self.snapshot.revision if self.snapshot.incarnation else None
+
+    @property
+    def history(self) -> Rows:
+        """Where DSPy puts the rows of requests made in this scope."""
+        return Rows(self)
+
+
+class Rows:
+    """What DSPy takes for a module's history: keeps no row, but writes into each which snapshot it was made with."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def __len__(self) -> int:
+        return 0
+
+    def append(self, row: Any) -> None:
+        """Names the revision. Scopes inside this one come later, so that the innermost has the last word."""
+        if isinstance(row, dict):
+            row["snakepit_revision"] = self._scope.revision
+            row["snakepit_session"] = self._scope.session.session_id
+
 
 def active() -> Scope | None:
     """The scope this code runs in."""
@@ -77,12 +106,17 @@ def joined(kept: Snapshot, more: Snapshot) -> Snapshot:
     return Snapshot(kept.session_id, kept.incarnation, kept.revision, variables, kept.names | more.names)
 
 
-def enter(scope: Scope) -> Token[Any]:
-    """Makes a scope the active one.
+def enter(scope: Scope | None) -> Token[Any]:
+    """Makes a scope the active one; None: reads are plain, as outside of any call.
 
-    What `dspy.context(_snakepit=scope)` does, without copying all global settings: the module's own call does that.
+    What `dspy.context(_snakepit=scope, caller_modules=...)` does, without copying all global settings: the module's
+    own call does that.
     """
-    token: Token[Any] = thread_local_overrides.set(dotdict({**thread_local_overrides.get(), KEY: scope}))
+    overrides = thread_local_overrides.get()
+    callers = overrides.get("caller_modules") or []
+    if scope is not None:
+        callers = [*callers, scope]
+    token: Token[Any] = thread_local_overrides.set(dotdict({**overrides, KEY: scope, "caller_modules": callers}))
     return token
 
 
@@ -94,8 +128,7 @@ def leave(token: Token[Any]) -> None:
 def mark(result: Any, scope: Scope | None) -> None:
     """Notes in a prediction the revision that it was made with. In an attribute: equal predictions share no state."""
     if scope is not None and isinstance(result, dspy.Prediction):
-        # Without a server's answer there is no revision, only defaults.
-        vars(result)[_REVISION] = scope.snapshot.revision if scope.snapshot.incarnation else None
+        vars(result)[_REVISION] = scope.revision
 
 
 def revision_of(prediction: Any) -> int | None:

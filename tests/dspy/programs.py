@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import dspy
+
+import snakepit_bridge.dspy_integration as sb
+from snakepit_bridge import BlockingContext
 
 
 class Pair(dspy.Module):
@@ -74,3 +79,51 @@ def prompt_of(body: dict[str, Any]) -> str:
 def sent(body: dict[str, Any]) -> dict[str, Any]:
     """What a request asked for besides its messages."""
     return {name: value for name, value in body.items() if name != "messages"}
+
+
+class Aliased(dspy.Module):
+    """One predictor under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = dspy.Predict("question -> answer", max_tokens=50)
+        self.same = self.one
+
+    def forward(self, question: str) -> Any:
+        return self.same(question=question)
+
+
+class Mixed(sb.VariableAwareMixin, Pair):
+    """A user's module with bindings built in."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way to have a bound program: how it is made, and the class of which it is without its bindings."""
+
+    make: Callable[[BlockingContext], Any]
+    plain: Any
+
+    def bound(self, session: BlockingContext) -> Any:
+        """The program, its temperature bound to variable `t`."""
+        return sb.bind(self.make(session), {"temperature": "t"}, session=session)
+
+
+def switching(session: BlockingContext) -> Any:
+    """A VariableModule of Predict and ChainOfThought, with the latter in effect at first."""
+    allowed = {"modules": ["Predict", "ChainOfThought"]}
+    session.register_variable("strategy", "module", "ChainOfThought", constraints=allowed)
+    return sb.VariableModule("strategy", "question -> answer", session=session)
+
+
+KINDS = {
+    "Predict": Kind(lambda _: dspy.Predict("question -> answer"), dspy.Predict),
+    "user module": Kind(lambda _: Pair(), Pair),
+    "aware": Kind(
+        lambda session: sb.VariableAwareChainOfThought("question -> answer", session_context=session),
+        sb.VariableAwareChainOfThought,
+    ),
+    "mixin": Kind(lambda session: Mixed(session_context=session), Mixed),
+    "VariableModule": Kind(switching, sb.VariableModule),
+}
+"""The ways to have a bound program."""
