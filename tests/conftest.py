@@ -19,6 +19,11 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 _BUILT = Path(__file__).parents[1] / "target" / "debug"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How much `tests/dspy/test_consistency.py` checks; here, where pytest asks for options."""
+    parser.addoption("--forwards", type=int, default=2100, help="forwards to check for consistency (default: 2100)")
+
+
 @pytest.fixture(scope="session")
 def server_binary() -> Path:
     """The server to test: $SNAKEPIT_SERVER_BINARY, else what this checkout has built. Without one the tests fail."""

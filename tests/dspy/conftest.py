@@ -1,4 +1,4 @@
-"""An LM that every thread and task finds, and a second client that changes variables."""
+"""LMs that every thread and task finds, and a second client that changes variables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,27 @@ import pytest
 from dspy.dsp.utils.settings import main_thread_config
 
 from snakepit_bridge import BlockingContext, SessionContext
+from tests.dspy.consistency import TALLY, Tally
+from tests.instant_lm import InstantLM
 from tests.recording_lm import RecordingLM
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes room for the count of what is checked."""
+    config.stash[TALLY] = Tally()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Says how many forwards were checked for consistency."""
+    tally = config.stash[TALLY]
+    if tally.forwards:
+        terminalreporter.section("consistency")
+        for name, count in tally.forwards.items():
+            terminalreporter.line(f"{count:>9,} forwards by {name}")
+        terminalreporter.line(
+            f"{sum(tally.forwards.values()):>9,} forwards checked, with {tally.requests:,} LM requests, in "
+            f"{tally.states:,} of the {tally.written:,} states written meanwhile: {tally.mixed:,} saw a mix"
+        )
 
 
 @pytest.fixture
@@ -16,6 +36,14 @@ def lm(recording_lm: RecordingLM, monkeypatch: pytest.MonkeyPatch) -> RecordingL
     """The recording LM as everybody's default. `dspy.configure` belongs to one task, tests have one each."""
     monkeypatch.setitem(main_thread_config, "lm", recording_lm.lm())
     return recording_lm
+
+
+@pytest.fixture
+def instant_lm(monkeypatch: pytest.MonkeyPatch) -> InstantLM:
+    """The LM in this process as everybody's default."""
+    lm = InstantLM()
+    monkeypatch.setitem(main_thread_config, "lm", lm)
+    return lm
 
 
 @pytest.fixture

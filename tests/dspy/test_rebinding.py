@@ -12,7 +12,6 @@ from typing import Any
 
 import dspy
 import pytest
-from dspy.dsp.utils.settings import main_thread_config
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, SessionContext
@@ -42,17 +41,14 @@ def both(blocking: BlockingContext) -> BlockingContext:
     return blocking
 
 
-@pytest.fixture
-def instant_lm(monkeypatch: pytest.MonkeyPatch) -> InstantLM:
-    lm = InstantLM("openai/gpt-0")
-    monkeypatch.setitem(main_thread_config, "lm", lm)
-    return lm
-
-
 def state_of(body: dict[str, Any]) -> tuple[int, ...]:
     """The states that a request shows, one for each thing that is bound."""
     prompts = re.findall(r"state (\d)\.", prompt_of(body)) or [0]
-    return (int(body.get("temperature", 0) * 4), int(body["model"][-1]), *map(int, prompts))
+    return (
+        int(body.get("temperature", 0) * 4),
+        int(body["model"].rpartition("-")[2].replace("mini", "0")),
+        *map(int, prompts),
+    )
 
 
 def unbind_and_bind(program: Any, session: Any) -> None:
