@@ -182,7 +182,7 @@ class NameOverlay:
             for _, predictor in instance.named_sub_modules(type_=dspy.Predict):
                 below = vars(predictor).get(KEY)
                 if below is not None and below.serves(binding):
-                    _store(predictor, below, binding, value)
+                    store(predictor, binding, value)
                     if below is not overlay:
                         below.drop(binding)
         overlay.drop(binding)
@@ -196,16 +196,18 @@ class NameOverlay:
             raise AttributeError(self.name) from None
 
 
-def _store(predictor: Any, overlay: Overlay, binding: Binding, value: Any) -> None:
-    state = vars(predictor)
-    kind = binding.target.kind
-    if kind == "parameter":
-        state["config"] = {**state["config"], binding.target.name: value}
-    elif kind == "instructions":
-        task = next((c.task for c in overlay.candidates["instructions", "instructions"] if c.binding is binding), None)
+def store(module: Any, binding: Binding, value: Any) -> None:
+    """Puts a value of a binding into the plain state of a module that it reaches."""
+    state = vars(module)
+    target = binding.target
+    found = next(one for one in state[KEY].candidates[target.kind, target.name] if one.binding is binding)
+    if target.kind == "parameter":
+        state["config"] = {**state["config"], target.name: value}
+    elif target.kind == "instructions":
         plain = state["signature"]
-        state["signature"] = with_instructions(plain, value) if task is None else replace_task(plain, task, value)
-    elif kind == "demos":
+        alone = found.task is None
+        state["signature"] = with_instructions(plain, value) if alone else replace_task(plain, found.task, value)
+    elif target.kind == "demos":
         state["demos"] = value
     elif binding.models is not None:
         state["lm"] = binding.models.lm_for(state["lm"] or dspy.settings.lm, value)
