@@ -6,10 +6,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import dspy
+
 from snakepit_bridge.exceptions import ModelNotAllowedError
 
 _NAME = re.compile(r"[\w@+-][\w.:@+-]*(/[\w@+-][\w.:@+-]*)*")
 _KEPT = 16
+_OF_AN_ATTEMPT = ("rollout_id", "temperature")
 
 
 class ModelChoice:
@@ -34,7 +37,7 @@ class ModelChoice:
         if self._table is not None:
             if value not in self._table:
                 raise self._refused(value, f"models= has {', '.join(map(repr, self._table)) or 'nothing'}")
-            return self._table[value]
+            return self._attempt(base, value)
         if _NAME.fullmatch(value) is None:
             raise self._refused(value, "that is no model name")
         if base is None or not isinstance(getattr(base, "model", None), str):
@@ -42,16 +45,38 @@ class ModelChoice:
         model = self._model_of(base.model, value)
         if model == base.model:
             return base
-        kept = self._copies.get((id(base), model))
+        kept = self._kept(base, model)
+        if kept is None:
+            kept = base.copy(model=model)
+            kept.kwargs, kept.history, kept.callbacks = base.kwargs, base.history, base.callbacks
+            self._keep(base, model, kept)
+        return kept
+
+    def _attempt(self, base: Any, name: str) -> Any:
+        """The LM of that name. If `base` is for one attempt of several, as in `BestOfN`, a copy for that attempt.
+
+        Without its rollout id all attempts would be one request to a cache. Nothing else is taken from `base`.
+        """
+        chosen = (self._table or {})[name]
+        given = getattr(base, "kwargs", {})
+        if given.get("rollout_id") is None or base is dspy.settings.lm:
+            return chosen
+        kept = self._kept(base, name)
+        if kept is None:
+            kept = chosen.copy(**{key: given[key] for key in _OF_AN_ATTEMPT if given.get(key) is not None})
+            kept.history = chosen.history
+            self._keep(base, name, kept)
+        return kept
+
+    def _kept(self, base: Any, name: str) -> Any:
+        found = self._copies.get((id(base), name))
         # The id alone could belong to an LM that is gone.
-        if kept is not None and kept[0] is base:
-            return kept[1]
-        copy = base.copy(model=model)
-        copy.kwargs, copy.history, copy.callbacks = base.kwargs, base.history, base.callbacks
+        return found[1] if found is not None and found[0] is base else None
+
+    def _keep(self, base: Any, name: str, copy: Any) -> None:
         if len(self._copies) >= _KEPT:
             self._copies.clear()
-        self._copies[id(base), model] = (base, copy)
-        return copy
+        self._copies[id(base), name] = (base, copy)
 
     def _model_of(self, base: str, value: str) -> str:
         prefix, slash, _ = base.partition("/")

@@ -49,6 +49,7 @@ class View:
             slot: min(found, key=lambda candidate: (candidate.distance, -candidate.binding.serial))
             for slot, found in overlay.candidates.items()
         }
+        self.winners = winners
         self.parameters = {name: won.binding for (kind, name), won in winners.items() if kind == "parameter"}
         self.model = _binding(winners.get(("model", "model")))
         self.instructions = winners.get(("instructions", "instructions"))

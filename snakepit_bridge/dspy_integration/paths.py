@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import dspy
@@ -99,6 +100,26 @@ def _steps_of(found: Any) -> list[str]:
     if isinstance(found, list | tuple):
         return [render(((index,),)) for index in range(len(found))]
     return []
+
+
+def walk(root: Any) -> Iterator[tuple[tuple[Step, ...], Any]]:
+    """Every module of a program with the steps that lead to it: what `named_sub_modules` finds, in its order."""
+    queue: deque[tuple[tuple[Step, ...], Any]] = deque([((), root)])
+    seen = {id(root)}
+    while queue:
+        steps, found = queue.popleft()
+        inside: Iterable[tuple[Step, Any]] = ()
+        if isinstance(found, dspy.Module):
+            yield steps, found
+            inside = vars(found).items()
+        elif isinstance(found, list | tuple):
+            inside = (((index,), item) for index, item in enumerate(found))
+        elif isinstance(found, dict):
+            inside = (((key,), item) for key, item in found.items())
+        for step, item in inside:
+            if id(item) not in seen:
+                seen.add(id(item))
+                queue.append(((*steps, step), item))
 
 
 def depth(name: str) -> int:
