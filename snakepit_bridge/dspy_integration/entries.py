@@ -16,7 +16,7 @@ import dspy
 from dspy.dsp.utils.settings import thread_local_overrides
 
 from snakepit_bridge.dspy_integration.adapters import adapted, adapted_async
-from snakepit_bridge.dspy_integration.scope import KEY, enter, leave, mark
+from snakepit_bridge.dspy_integration.scope import KEY, end, enter, leave, mark
 
 if TYPE_CHECKING:
     from snakepit_bridge.dspy_integration.overlay import Overlay
@@ -85,6 +85,7 @@ def run_in_scope(run: Callable[..., Any], module: Any, args: Any, kwargs: dict[s
         result = run(module, *args, **kwargs)
     finally:
         leave(token)
+        end(scope, outer)
     mark(result, scope)
     return result
 
@@ -119,5 +120,6 @@ async def run_async_in_scope(run: Callable[..., Awaitable[Any]], module: Any, ar
         result = await run(module, *args, **kwargs)
     finally:
         leave(token)
+        end(scope, outer)
     mark(result, scope)
     return result

@@ -27,13 +27,15 @@ _REVISION = "_snakepit_revision"
 
 
 class Scope:
-    """One session's snapshot in a call, and the scope around it. Immutable.
+    """One session's snapshot in a call, and the scope around it. Immutable while the call goes on.
 
     While it is active it is also one of DSPy's `caller_modules`: DSPy appends the row of each LM request to the
     `history` of all of them, and that is where a row learns its revision.
 
     Attributes:
-        edition: that of the bindings in effect; None inside an `sb.snapshot` that no call has been made in.
+        edition: that of the bindings in effect; None inside an `sb.snapshot` that no call has been made in, and once
+            the call has ended: a task or thread that outlives it goes on with the snapshot, but what was bound then
+            need not be kept for it.
         pinned: whether it holds for `refresh="step"` too.
         opener: the overlay of the module whose call it is.
     """
@@ -123,6 +125,13 @@ def enter(scope: Scope | None) -> Token[Any]:
 def leave(token: Token[Any]) -> None:
     """Makes the scope before the one entered active again."""
     thread_local_overrides.reset(token)
+
+
+def end(scope: Scope | None, outer: Scope | None) -> None:
+    """Notes that the call is over which opened the scopes from `scope` out to `outer`."""
+    while scope is not None and scope is not outer:
+        scope.edition = scope.opener = None
+        scope = scope.outer
 
 
 def mark(result: Any, scope: Scope | None) -> None:
