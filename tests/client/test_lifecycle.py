@@ -162,6 +162,16 @@ async def test_closing_takes_at_most_a_second_also_on_a_dead_server(
     assert threads_left() == set()
 
 
+def test_a_server_that_is_slow_to_greet_a_new_connection_is_waited_for(proxy: WireProxy, session_id: str) -> None:
+    # A busy machine or a far server: it took 100 ms to be given up, before anything was said about why.
+    proxy.freeze()
+    greeting = threading.Timer(0.7, proxy.thaw)
+    greeting.start()
+    with SessionContext.connect(proxy.address, session_id=session_id) as ctx:
+        assert ctx.list_variables() == []
+    greeting.join()
+
+
 async def test_closing_ends_calls_in_flight(proxy: WireProxy, session_id: str) -> None:
     ctx = SessionContext.connect(proxy.address, session_id=session_id)
     await ctx.register_variable("x", "integer", 1)
