@@ -126,7 +126,7 @@ def load(plain: Any, *, types: Iterable[Any] | Mapping[str, Any] = ()) -> Any:
 
 def _walk(walk: Walk, thing: Any, what: str) -> Any:
     try:
-        return walk.visit(thing)
+        return walk.at("", thing)
     except EnvelopeError:
         raise
     except RecursionError:
