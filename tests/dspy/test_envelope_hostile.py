@@ -239,3 +239,8 @@ def test_no_file_is_opened_for_an_image(tmp_path: Path) -> None:
     for url in (str(secret), secret.as_uri()):
         with pytest.raises(sb.EnvelopeError):
             sb.load({"$dspy": "Image", "fields": {"url": url}})
+        # Nor under its own name, when a signature that uses it is given.
+        named = {"$dspy": "Model", "type": f"{dspy.Image.__module__}:Image", "fields": {"url": url}}
+        with pytest.raises(sb.EnvelopeError) as refused:
+            sb.load(named, types=[dspy.Signature({"image": (dspy.Image, dspy.InputField())}), dspy.Image, dspy.Tool])
+        assert refused.value.facts["type"] == named["type"]
