@@ -4,7 +4,8 @@ What `dump` gives is made of dict, list, str, int, float, bool and None alone, a
 JSON writer takes it. It is meant to be read in other languages too:
 
 - A JSON object without a member "$dspy" is a dict with text keys; an array is a list; text, numbers, true, false and
-  null are themselves. A number with a point or an exponent is a float, one without is an int.
+  null are themselves. A number with a point or an exponent is a float, one without is an int; who writes an envelope
+  again, and not only reads it, has to keep that.
 - An object with "$dspy" is a value of some other kind, which "$dspy" names. What its other members are depends on that:
 
 ```
@@ -29,7 +30,7 @@ AttributeDict           fields: object. What DSPy gives as log probabilities
 Model                   a pydantic model. type: "module:qualname" · fields: object · (extra: object, unset: names of the
                         fields that have their default)
 Dataclass               type · fields: object
-Enum                    type · name: of the member, or null for a combination of flags · value
+Enum                    type · name: of the member, by which it is read, or null for a combination of flags · value
 tuple set frozenset     items: array. Those of a set are sorted by their JSON
 dict                    items: array of [key, value]. A dict with other keys than text, or with the key "$dspy"
 int                     value: decimal text, where the integer is beyond ±(2^53 - 1)
@@ -106,7 +107,11 @@ def dump(value: object) -> Any:
 
 
 def load(plain: Any, *, types: Iterable[Any] | Mapping[str, Any] = ()) -> Any:
-    """The value that `dump` was given. Safe with data from strangers, as far as the classes in `types` are.
+    """The value that `dump` was given.
+
+    Data from strangers runs no code but that of the classes in `types`: their validators and constructors. One with a
+    field of type `dspy.Image`, `Audio` or `File` is best not given before dspy 3.3, which opens a file whose name it
+    gets there.
 
     Args:
         plain: what `dump` gave, or what a JSON reader made of it.
@@ -126,7 +131,7 @@ def load(plain: Any, *, types: Iterable[Any] | Mapping[str, Any] = ()) -> Any:
 
 def _walk(walk: Walk, thing: Any, what: str) -> Any:
     try:
-        return walk.visit(thing)
+        return walk.at("", thing)
     except EnvelopeError:
         raise
     except RecursionError:

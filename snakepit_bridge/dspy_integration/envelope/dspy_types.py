@@ -50,6 +50,7 @@ _RECORDS = {
     "EvaluationResult": "dspy.evaluate.evaluate:EvaluationResult",
 }
 _DECISIONS = ("Noul", "Score", "Choice")
+_SUBSCRIBED = ("Code", *_DECISIONS)
 _MAX_LANGUAGE = 64
 _MAX_OPTIONS = 65_536
 """Characters in what makes a class: DSPy and we keep such classes."""
@@ -81,9 +82,14 @@ def is_variant(kind: type, tag: str) -> bool:
     return plain is not None and kind.__bases__ == (plain,) and kind.__module__ == plain.__module__
 
 
+def is_dspys(kind: type) -> bool:
+    """Whether a class is written under a tag of its own."""
+    return kind in _CLASSES.values() or any(is_variant(kind, tag) for tag in _SUBSCRIBED)
+
+
 def form_of(kind: type) -> Form | None:
     """The form of a class made from one of DSPy's: by subscription, or a user's own Prediction or Example."""
-    for tag in ("Code", *_DECISIONS):
+    for tag in _SUBSCRIBED:
         if is_variant(kind, tag):
             return _BY_TAG[tag]
     if issubclass(kind, dspy.Prediction):

@@ -15,7 +15,7 @@ from typing import Any
 import dspy
 from pydantic import BaseModel, RootModel
 
-from snakepit_bridge.dspy_integration.envelope.dspy_types import is_variant
+from snakepit_bridge.dspy_integration.envelope.dspy_types import is_dspys, is_variant
 from snakepit_bridge.dspy_integration.envelope.walk import Form, Members, Writer, shortened, type_name
 
 
@@ -36,8 +36,9 @@ class Classes:
         for kind in _reachable(renamed.values() if renamed else given):
             if is_variant(kind, "Code"):
                 self._codes.setdefault(kind.language, kind)
-            self._named.setdefault(type_name(kind), []).append(kind)
-        self._named.update((name, [kind]) for name, kind in renamed.items())
+            if _is_own(kind):
+                self._named.setdefault(type_name(kind), []).append(kind)
+        self._named.update((name, [kind]) for name, kind in renamed.items() if _is_own(kind))
 
     def find(self, members: Members, base: Any) -> Any:
         """The class that a tagged object names, which has to be a subclass of `base`."""
@@ -65,12 +66,13 @@ class Classes:
 
 
 def _reachable(annotations: Iterable[Any]) -> Iterator[Any]:
-    todo, seen = list(annotations), set()
+    # Not all annotations can be hashed. Kept, because the id of one that is gone may come again.
+    todo, seen = list(annotations), dict[int, Any]()
     while todo:
         annotation = todo.pop()
         if id(annotation) in seen:
             continue
-        seen.add(id(annotation))
+        seen[id(annotation)] = annotation
         if not isinstance(annotation, type):
             todo += [typing.get_origin(annotation), *typing.get_args(annotation)]
             # `type X = ...` of Python 3.12, and NewType.
@@ -80,22 +82,26 @@ def _reachable(annotations: Iterable[Any]) -> Iterator[Any]:
             todo += [field.annotation for field in annotation.model_fields.values()]
         elif dataclasses.is_dataclass(annotation) or typing.is_typeddict(annotation):
             todo += _hints(annotation)
-        if _is_own(annotation):
-            yield annotation
+        yield annotation
 
 
 def _is_own(kind: type) -> bool:
-    if issubclass(kind, BaseModel | enum.Enum | dspy.Example):
-        return not issubclass(kind, dspy.Signature)
-    return dataclasses.is_dataclass(kind)
+    """Whether it is a class that an envelope may name. DSPy's go by their tags, which keep their constructors out."""
+    if is_dspys(kind) or issubclass(kind, dspy.Signature | dspy.Tool):
+        return False
+    return issubclass(kind, BaseModel | enum.Enum | dspy.Example) or dataclasses.is_dataclass(kind)
 
 
 def _hints(kind: Any) -> Iterable[Any]:
     try:
         return typing.get_type_hints(kind).values()
-    except NameError:
-        # An annotation imported for type checkers only: what it names has to be given.
+    except Exception:
+        # An annotation that names what was imported for type checkers only, say: its classes have to be given.
         return ()
+
+
+_MORE_THAN_FIELDS = (dict, list, tuple, set, frozenset, str, bytes, bytearray, int, float, complex, dspy.Module)
+"""A dataclass that is one of these too has content in none of its fields."""
 
 
 def form_of(kind: type) -> Form | None:
@@ -104,9 +110,7 @@ def form_of(kind: type) -> Form | None:
         return _ENUM
     if issubclass(kind, BaseModel) and not issubclass(kind, dspy.Tool | dspy.Signature):
         return _MODEL
-    # One that extends a list or a dict has content that is in none of its fields.
-    plain = issubclass(kind, dict | list | tuple | set | frozenset | str | bytes | bytearray | int | float | complex)
-    return _DATACLASS if dataclasses.is_dataclass(kind) and not plain else None
+    return _DATACLASS if dataclasses.is_dataclass(kind) and not issubclass(kind, _MORE_THAN_FIELDS) else None
 
 
 def _write_model(out: Writer, value: Any) -> dict[str, Any]:
@@ -137,7 +141,7 @@ def _read_model(members: Members) -> Any:
     if "extra" in members:
         extra = members.value("extra", dict)
         if both := fields.keys() & extra.keys():
-            members.refuse(f"has {sorted(map(str, both))} both as fields and as extra")
+            members.refuse(f"has {shortened(repr(sorted(map(str, both))))} both as fields and as extra")
         fields = {**fields, **extra}
     given = fields["root"] if issubclass(kind, RootModel) else fields
     made = kind.model_validate(given, by_name=True, by_alias=False)
