@@ -16,11 +16,12 @@ EXPORTS = {
         "SessionContext", "Variable", "VariableVersion", "Watch", "exceptions", "local_server",
     },
     "snakepit_bridge.dspy_integration": {
-        "MODULE_REGISTRY", "BindingError", "Effective", "ModelNotAllowedError", "ModuleVariableResolver",
-        "UnknownModuleError", "Var", "VariableAwareChainOfThought", "VariableAwareMixin", "VariableAwarePredict",
-        "VariableAwareProgramOfThought", "VariableAwareReAct", "VariableModule", "bind", "bind_async", "bind_matching",
-        "bind_matching_async", "bindings", "create_variable_aware_module", "effective", "on_change", "revision_of",
-        "snapshot", "unbind",
+        "MODULE_REGISTRY", "BindingError", "Effective", "LiveProgramWarning", "ModelNotAllowedError",
+        "ModuleVariableResolver", "Published", "UnknownModuleError", "Var", "VariableAwareChainOfThought",
+        "VariableAwareMixin", "VariableAwarePredict", "VariableAwareProgramOfThought", "VariableAwareReAct",
+        "VariableModule", "bind", "bind_async", "bind_matching", "bind_matching_async", "bindings",
+        "create_variable_aware_module", "effective", "freeze", "freeze_async", "on_change", "publish", "publish_async",
+        "revision_of", "snapshot", "unbind",
     },
     "snakepit_bridge.local_lm": {"LocalLM", "LocalModelError", "cached_model", "fetch_model"},
 }  # fmt: skip

@@ -7,6 +7,8 @@ inside is read through that: generation parameters, models, instructions, demos,
 from snakepit_bridge.dspy_integration import modules as _modules
 from snakepit_bridge.dspy_integration.binder import bind, bind_async, bind_matching, bind_matching_async, unbind
 from snakepit_bridge.dspy_integration.binding import Var
+from snakepit_bridge.dspy_integration.freezing import freeze, freeze_async
+from snakepit_bridge.dspy_integration.live_compile import LiveProgramWarning
 from snakepit_bridge.dspy_integration.lookup import Effective, bindings, effective, on_change
 from snakepit_bridge.dspy_integration.modules import (
     VariableAwareChainOfThought,
@@ -14,6 +16,7 @@ from snakepit_bridge.dspy_integration.modules import (
     VariableAwarePredict,
     VariableAwareReAct,
 )
+from snakepit_bridge.dspy_integration.publishing import Published, publish, publish_async
 from snakepit_bridge.dspy_integration.resolver import (
     MODULE_REGISTRY,
     ModuleVariableResolver,
@@ -27,8 +30,10 @@ __all__ = [
     "MODULE_REGISTRY",
     "BindingError",
     "Effective",
+    "LiveProgramWarning",
     "ModelNotAllowedError",
     "ModuleVariableResolver",
+    "Published",
     "UnknownModuleError",
     "Var",
     "VariableAwareChainOfThought",
@@ -43,7 +48,11 @@ __all__ = [
     "bindings",
     "create_variable_aware_module",
     "effective",
+    "freeze",
+    "freeze_async",
     "on_change",
+    "publish",
+    "publish_async",
     "revision_of",
     "snapshot",
     "unbind",

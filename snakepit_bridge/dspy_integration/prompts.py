@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -38,6 +39,13 @@ def replace_task(signature: Any, task: str, text: str) -> Any:
     return with_instructions(signature, text + rest)
 
 
+def task_in(prompt: str, pattern: str, slot: str) -> str | None:
+    """The task in a prompt, where `pattern` is that prompt with `slot` for the task; None if it is another prompt."""
+    before, _, after = pattern.partition(slot)
+    fits = prompt.startswith(before) and prompt.endswith(after) and len(prompt) >= len(before) + len(after)
+    return prompt[len(before) : len(prompt) - len(after)] if fits else None
+
+
 def _has_task(plain: str, task: str) -> bool:
     return plain.startswith(task + _AGENT)
 
@@ -47,6 +55,11 @@ def to_demos(value: Any) -> list[Any]:
     if not isinstance(value, list) or not all(isinstance(demo, dict) and demo for demo in value):
         raise ValueError(value)
     return [dspy.Example(**demo) for demo in value]
+
+
+def demo_to_map(demo: Mapping[str, Any]) -> dict[str, Any]:
+    """A demo as a variable holds it."""
+    return dict(demo.items())
 
 
 def dropped_demos(demos: list[Any], signature: Any) -> list[int]:

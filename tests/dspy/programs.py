@@ -74,3 +74,14 @@ def prompt_of(body: dict[str, Any]) -> str:
 def sent(body: dict[str, Any]) -> dict[str, Any]:
     """What a request asked for besides its messages."""
     return {name: value for name, value in body.items() if name != "messages"}
+
+
+class Capital(dspy.Module):
+    """Knows countries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ask = dspy.Predict("country -> capital")
+
+    def forward(self, country: str) -> Any:
+        return self.ask(country=country)
