@@ -93,7 +93,7 @@ def compare(
         new = next((one for one in places if one.new), None)
         if new is not None:
             variable = described[session].get(name)
-            _refuse_two(name, places, secret=variable is not None and variable.secret)
+            _refuse_two(name, places, secret=variable is None or variable.secret)
             found.values.setdefault(session, {})[name] = _fitting(new.value, variable)
     return found
 
@@ -124,7 +124,7 @@ def _value_of(
         value = [demo_to_map(demo) for demo in value or ()]
     elif kind == "model" and binding.models is not None:
         value = binding.models.name_of(value, vars(module)["lm"] or dspy.settings.lm, old)
-    elif kind not in {"parameter", "attribute"}:
+    elif kind not in {"parameter", "attribute", "description"}:
         return MISSING
     if value is None and kind != "parameter":
         return MISSING

@@ -14,10 +14,8 @@ from snakepit_bridge.dspy_integration.prompts import dropped_demos
 from snakepit_bridge.exceptions import BridgeError
 from snakepit_bridge.values import encode
 
-_LOOSE = frozenset(
-    ["callbacks", "history", "traces", "train", "stage", "fail_count", "config", "demos", "lm", "signature"]
-)
-"""Attributes that are read as another slot, or are no setting of the program."""
+_NO_SETTING = frozenset(["callbacks", "history", "fail_count"])
+_OF_PREDICT = frozenset(["traces", "train", "stage", "config", "demos", "lm", "signature"])
 
 UNSENT = "prefix"
 """The kind of slot of which no adapter of DSPy says anything to an LM."""
@@ -26,12 +24,14 @@ UNSENT = "prefix"
 def state_of(module: Any) -> dict[Slot, Any]:
     """What a module of a program without bindings is set to, by (kind, name) as bindings have it."""
     own = vars(module)
+    predicts = isinstance(module, dspy.Predict)
+    hidden = _NO_SETTING | _OF_PREDICT if predicts else _NO_SETTING
     found: dict[Slot, Any] = {
-        ("attribute", name): value for name, value in own.items() if not name.startswith("_") and name not in _LOOSE
+        ("attribute", name): value for name, value in own.items() if not name.startswith("_") and name not in hidden
     }
-    if "lm" in own:
+    if "lm" in own and isinstance(own["lm"], dspy.BaseLM | None):
         found["model", "model"] = own["lm"]
-    if isinstance(module, dspy.Predict):
+    if predicts:
         signature = own["signature"]
         found |= {("parameter", name): value for name, value in own["config"].items()}
         found["demos", "demos"] = _sent(own["demos"], signature)

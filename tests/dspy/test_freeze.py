@@ -128,6 +128,7 @@ def test_a_frozen_program_is_saved_and_loaded_by_dspy_alone(
     assert "pirate" in str(expected[0])
 
 
+@pytest.mark.filterwarnings("ignore:ProgramOfThought:DeprecationWarning")
 @pytest.mark.parametrize("name", ["Predict", "ChainOfThought", "ReAct", "ProgramOfThought"])
 def test_a_variable_aware_module_freezes_to_the_class_of_dspy(name: str, session: BlockingContext) -> None:
     if not hasattr(dspy, name):

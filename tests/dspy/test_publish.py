@@ -245,15 +245,18 @@ CHANGES: dict[str, Callable[[Any], None]] = {
     "draft.fields['draft'].desc": describe,
     "draft.model": lambda optimized: setattr(optimized.draft, "lm", dspy.settings.lm.copy(model="openai/tuned")),
     "limit": assign("limit", 4),
+    "demos": assign("demos", []),
 }
 
 
 class Limited(Pair):
-    """A program with one more attribute."""
+    """A program with more attributes, one with a name that DSPy uses elsewhere."""
 
     def __init__(self) -> None:
         super().__init__()
         self.limit = 3
+        self.demos = ["not for a predictor"]
+        self.retriever = object()
 
 
 @pytest.mark.parametrize("path", CHANGES)
