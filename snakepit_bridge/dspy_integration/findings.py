@@ -94,7 +94,10 @@ def compare(
         if new is not None:
             variable = described[session].get(name)
             _refuse_two(name, places, secret=variable is None or variable.secret)
-            found.values.setdefault(session, {})[name] = _fitting(new.value, variable)
+            value = _fitting(new.value, variable)
+            # Published before, by whoever sends it again after a lost answer.
+            if variable is None or not equal(value, variable.value):
+                found.values.setdefault(session, {})[name] = value
     return found
 
 

@@ -52,7 +52,8 @@ def publish(program: Any, optimized: Any, *, partial: bool = False, reason: str 
     Every program bound to these variables, in any process, uses the result from its next forward on. Written is what
     differs from what the frozen program had. A variable is written only if it still has the version that `freeze` saw;
     what did not come from `freeze` in this session (but from a file, say) has to differ from the values of now, and
-    replaces those. Costs two rpcs, and one more for each variable that has changed meanwhile.
+    replaces those. Publishing the same again does nothing. Costs two rpcs, and one more for each variable that has
+    changed meanwhile.
 
     Args:
         program: the live program: the one that was frozen, or one that is made and bound in the same way.

@@ -319,6 +319,19 @@ def test_a_program_that_improves_one_predictor_of_two_publishes_that(
     assert [len(demos_in(body)) for body in lm.requests[-2:]] == [2, 2]
 
 
+def test_an_optimizer_that_resets_programs_measures_with_the_bound_model_inside_a_context(
+    oracle: Oracle, lm: RecordingLM, session: BlockingContext
+) -> None:
+    session.register_variable("model", "string", "gpt-4o")
+    program = sb.bind(Capital(), {**BINDINGS, "model": "model"}, session=session)
+    plain = sb.freeze(program)
+    with dspy.context(lm=plain.get_lm()):
+        optimized, sent = sent_while(lm, lambda: compiled(OPTIMIZERS["BootstrapFewShot"](), plain))
+    assert {body["model"] for body in sent} == {"gpt-4o"}
+    assert set(sb.publish(program, optimized).written) == {"ask.demos"}
+    assert session.get_variable("model") == "gpt-4o"
+
+
 OPTIMIZERS = {
     "BootstrapFewShot": lambda: dspy.BootstrapFewShot(metric=exact, max_bootstrapped_demos=3, max_labeled_demos=3),
     "RandomSearch": lambda: dspy.BootstrapFewShotWithRandomSearch(

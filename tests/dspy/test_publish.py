@@ -193,6 +193,13 @@ def test_a_variable_that_somebody_else_changed_meanwhile_is_a_conflict(
     assert values(other)["tokens"] == 111
 
 
+def test_publishing_the_same_again_does_nothing(program: Any, session: BlockingContext) -> None:
+    optimized = improve(sb.freeze(program))
+    first = sb.publish(program, optimized)
+    again = sb.publish(program, optimized)
+    assert (len(first.written), again.written, again.revision) == (len(BINDINGS), {}, first.revision)
+
+
 def test_what_somebody_else_changed_and_the_optimizer_did_not_stays(
     program: Any, session: BlockingContext, other: BlockingContext
 ) -> None:
