@@ -1,7 +1,8 @@
 """A stand-in for a language model where there is none: it answers from a list, over real HTTP.
 
 It is not a language model and every example that uses it says so. It does react to what the variables of the examples
-change: at temperature 0 it gives its first answer, otherwise any; and it stops after `max_tokens` words.
+change: at temperature 0 it gives its first answer, otherwise any; it stops after `max_tokens` words; and where a prompt
+shows examples it answers as in the one that has the most words in common with the question.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import random
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from typing import Any, Self
 
 import dspy
@@ -65,7 +67,22 @@ def asked_fields(body: dict[str, Any]) -> list[str]:
     return [name for name in names if name != "completed"]
 
 
+def _words(message: dict[str, Any]) -> set[str]:
+    return set(re.findall(r"\w{3,}", str(message["content"]).partition("Respond with ")[0].lower()))
+
+
+def _as_in_the_nearest_example(messages: list[dict[str, Any]]) -> str | None:
+    asked = _words(messages[-1])
+    shown = [(before, after) for before, after in pairwise(messages) if after["role"] == "assistant"]
+    if not shown:
+        return None
+    return str(max(shown, key=lambda pair: len(_words(pair[0]) & asked))[1]["content"])
+
+
 def _answer(body: dict[str, Any]) -> tuple[str, bool]:
+    shown = _as_in_the_nearest_example(body["messages"])
+    if shown is not None:
+        return shown, False
     answer = random.choice(ANSWERS) if body.get("temperature") else ANSWERS[0]
     budget = body.get("max_completion_tokens") or body.get("max_tokens") or 1_000
     fields: dict[str, str] = {}

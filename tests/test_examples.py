@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+from examples.optimization import MESSAGES, UNSEEN
 from tests.recording_lm import RecordingLM
 
 ROOT = Path(__file__).parent.parent
@@ -99,3 +101,33 @@ def test_batch_configuration_shows(recording_lm: RecordingLM) -> None:
     assert "batch sent: {'llm_temperature': 0.5, 'llm_max_tokens': 150}" in lines
     assert "someone was faster: llm_temperature is at version 4, not 1" in lines
     assert "top_p still: 0.9" in lines
+
+
+def test_optimization_shows(recording_lm: RecordingLM) -> None:
+    codes = MESSAGES | UNSEEN
+
+    def answer(body: dict[str, Any]) -> dict[str, str]:
+        asked = next(message for message in codes if message in str(body["messages"][-1]["content"]))
+        shown = any(message["role"] == "assistant" for message in body["messages"])
+        return {"code": codes[asked] if shown else "Ask a colleague."}
+
+    recording_lm.reply(answer)
+    lines = run("optimization", **asking(recording_lm))
+    assert lines[1:] == [
+        "before: here 0.0 %, in another process 0.0 %",
+        "optimized copy: 100.0 %; live program, still: 0.0 %",
+        "revision 4",
+        "  written   router_demos  (demos)",
+        "  unchanged router_prompt  (instructions)",
+        "after: here 100.0 %, in another process 100.0 %",
+        "router_demos is at version 2: BootstrapFewShot: 100.0 %",
+        "rolled back: 0.0 %",
+    ]
+    # Three questions each: before, here and there; after, here and there; rolled back. In between, the optimizer's.
+    shown = [sum(message["role"] == "assistant" for message in body["messages"]) for body in recording_lm.requests]
+    assert shown[:6] == [0] * 6
+    assert shown[-9:] == [6] * 6 + [0] * 3
+
+
+def test_optimization_shows_the_same_with_the_scripted_lm() -> None:
+    assert "after: here 100.0 %, in another process 100.0 %" in run("optimization")

@@ -10,6 +10,8 @@ from snakepit_bridge.dspy_integration.binder import bind, bind_async, bind_match
 from snakepit_bridge.dspy_integration.binding import Var
 from snakepit_bridge.dspy_integration.carrying import carry
 from snakepit_bridge.dspy_integration.envelope import dump, load
+from snakepit_bridge.dspy_integration.freezing import freeze, freeze_async
+from snakepit_bridge.dspy_integration.live_compile import LiveProgramWarning
 from snakepit_bridge.dspy_integration.lookup import Effective, bindings, effective, on_change
 from snakepit_bridge.dspy_integration.modules import AWARE as _AWARE
 from snakepit_bridge.dspy_integration.modules import (
@@ -21,6 +23,7 @@ from snakepit_bridge.dspy_integration.modules import (
     VariableAwareReAct,
     VariableAwareRefine,
 )
+from snakepit_bridge.dspy_integration.publishing import Published, publish, publish_async
 from snakepit_bridge.dspy_integration.resolver import (
     MODULE_REGISTRY,
     ModuleVariableResolver,
@@ -36,8 +39,10 @@ __all__ = [
     "BindingError",
     "Effective",
     "EnvelopeError",
+    "LiveProgramWarning",
     "ModelNotAllowedError",
     "ModuleVariableResolver",
+    "Published",
     "Tables",
     "UnknownModuleError",
     "Var",
@@ -58,8 +63,12 @@ __all__ = [
     "create_variable_aware_module",
     "dump",
     "effective",
+    "freeze",
+    "freeze_async",
     "load",
     "on_change",
+    "publish",
+    "publish_async",
     "revision_of",
     "snapshot",
     "unbind",

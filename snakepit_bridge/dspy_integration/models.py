@@ -8,6 +8,7 @@ from typing import Any
 
 import dspy
 
+from snakepit_bridge.dspy_integration.generation import REFUSED
 from snakepit_bridge.exceptions import ModelNotAllowedError
 
 _NAME = re.compile(r"[\w@+-][\w.:@+-]*(/[\w@+-][\w.:@+-]*)*")
@@ -51,6 +52,25 @@ class ModelChoice:
             kept.kwargs, kept.history, kept.callbacks = base.kwargs, base.history, base.callbacks
             self._keep(base, model, kept)
         return kept
+
+    def name_of(self, lm: Any, base: Any, like: Any) -> str | None:
+        """The value that gives an LM of the same settings in place of `base`, spelled like another value if it can be.
+
+        None if no value does.
+        """
+        if self._table is not None:
+            # Two of them may be one model, reached in different ways.
+            names = sorted(self._table, key=lambda name: self._table[name].kwargs != lm.kwargs)  # type: ignore[index]
+        else:
+            _, _, short = str(lm.model).partition("/")
+            names = sorted([str(lm.model), short], key=lambda name: ("/" in name) != ("/" in str(like)))
+        return next((name for name in names if self._gives(name, base, lm)), None)
+
+    def _gives(self, name: str, base: Any, lm: Any) -> bool:
+        try:
+            return lm_settings(self.lm_for(base, name)) == lm_settings(lm)
+        except ModelNotAllowedError:
+            return False
 
     def _attempt(self, base: Any, name: str) -> Any:
         """The LM of that name. If `base` is for one attempt of several, as in `BestOfN`, a copy for that attempt.
@@ -107,3 +127,11 @@ def with_parameters(lm: Any, parameters: Mapping[str, Any]) -> Any:
     copy.kwargs = {name: value for name, value in (lm.kwargs | parameters).items() if value is not None}
     copy.history, copy.callbacks = lm.history, lm.callbacks
     return copy
+
+
+def lm_settings(lm: Any) -> dict[str, Any]:
+    """What an LM generates with; not how it is reached, nor for which attempt. For None that of the default LM."""
+    lm = lm or dspy.settings.lm
+    given = {"model": getattr(lm, "model", None), "model_type": getattr(lm, "model_type", None)}
+    given |= getattr(lm, "kwargs", {})
+    return {name: value for name, value in given.items() if value is not None and name not in {*REFUSED, "rollout_id"}}

@@ -19,6 +19,7 @@ from snakepit_bridge.dspy_integration.attributes import (
     storing,
 )
 from snakepit_bridge.dspy_integration.entries import guard_entries, without_entries
+from snakepit_bridge.dspy_integration.live_compile import warn_if_compiled
 from snakepit_bridge.dspy_integration.overlay import Overlay
 from snakepit_bridge.dspy_integration.scope import KEY, enter, leave
 from snakepit_bridge.exceptions import BindingError
@@ -40,7 +41,19 @@ class Overlaid:
         super().__init_subclass__(**kwargs)
         guard_entries(cls)
 
+    def deepcopy(self) -> Any:
+        """As `Module.deepcopy`, which `reset_copy` calls too; the copy keeps the bindings."""
+        # Not in what it calls: a warning made an error would end there in an `except`, and change how it copies.
+        self._notice_compile()
+        return super().deepcopy()  # type: ignore[misc]
+
+    def _notice_compile(self) -> None:
+        overlay: Overlay | None = vars(self).get(KEY)
+        if overlay is not None and overlay.view.bindings:
+            warn_if_compiled(self)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        self._notice_compile()
         inherited = getattr(super(), "__deepcopy__", None)
         if inherited is not None:
             return inherited(memo)

@@ -111,7 +111,8 @@ def walk(root: Any) -> Iterator[tuple[tuple[Step, ...], Any]]:
         inside: Iterable[tuple[Step, Any]] = ()
         if isinstance(found, dspy.Module):
             yield steps, found
-            inside = vars(found).items()
+            # DSPy keeps thousands of requests in it, and copies it never.
+            inside = ((name, item) for name, item in vars(found).items() if name != "history")
         elif isinstance(found, list | tuple):
             inside = (((index,), item) for index, item in enumerate(found))
         elif isinstance(found, dict):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import dspy
 
+from snakepit_bridge.dspy_integration.envelope import dump, load
 from snakepit_bridge.dspy_integration.generation import Fit
 from snakepit_bridge.dspy_integration.paths import Step, render
 from snakepit_bridge.exceptions import BindingError
@@ -79,24 +80,45 @@ def replace_task(signature: Any, task: str, text: str) -> Any:
     return with_instructions(signature, text + (marker + tail if marker else f"\n\n{plain}"))
 
 
-def demos_fit(keys: Sequence[str] | None) -> Fit:
-    """What demos may follow: a list of maps, or, for several predictors, a map from their names to such lists."""
-    if keys is None:
-        return Fit(frozenset({"list"}), "a list of maps from field to value", to_demos)
+def demos_fit(signatures: Mapping[str, Any]) -> Fit:
+    """What the demos of predictors of these signatures may follow.
+
+    For one predictor that is a list of maps, for several a map from their names to such lists.
+    """
+    types = list(signatures.values())
+    if len(signatures) == 1:
+        return Fit(frozenset({"list"}), "a list of maps from field to value", lambda value: to_demos(value, types))
 
     def coerce(value: Any) -> dict[str, list[Any]]:
-        if not isinstance(value, dict) or not set(value) <= set(keys):
+        if not isinstance(value, dict) or not value.keys() <= signatures.keys():
             raise ValueError(value)
-        return {name: to_demos(demos) for name, demos in value.items()}
+        return {name: to_demos(demos, types) for name, demos in value.items()}
 
-    return Fit(frozenset({"map"}), f"a map from predictor ({', '.join(keys)}) to a list of maps", coerce)
+    return Fit(frozenset({"map"}), f"a map from predictor ({', '.join(signatures)}) to a list of maps", coerce)
 
 
-def to_demos(value: Any) -> list[Any]:
-    """A list of maps as fresh `dspy.Example`s. Raises ValueError if it is none."""
+def task_in(prompt: str, pattern: str, slot: str) -> str | None:
+    """The task in a prompt, where `pattern` is that prompt with `slot` for the task; None if it is another prompt."""
+    before, _, after = pattern.partition(slot)
+    fits = prompt.startswith(before) and prompt.endswith(after) and len(prompt) >= len(before) + len(after)
+    return prompt[len(before) : len(prompt) - len(after)] if fits else None
+
+
+def to_demos(value: Any, types: Sequence[Any] = ()) -> list[Any]:
+    """A list of maps as fresh `dspy.Example`s; `types` as in `envelope.load`. Raises ValueError if it is none."""
     if not isinstance(value, list) or not all(isinstance(demo, dict) and demo for demo in value):
         raise ValueError(value)
-    return [dspy.Example(**demo) for demo in value]
+    return [dspy.Example(**{name: _loaded(field, types) for name, field in demo.items()}) for demo in value]
+
+
+def _loaded(value: Any, types: Sequence[Any]) -> Any:
+    # What a variable can hold and JSON cannot is its own value.
+    return load(value, types=types) if isinstance(value, dict | list) else value
+
+
+def demo_to_map(demo: Mapping[str, Any]) -> dict[str, Any]:
+    """A demo as a variable holds it. Raises EnvelopeError if it has something in it that no variable can hold."""
+    return {name: dump(value) for name, value in demo.items()}
 
 
 def dropped_demos(demos: list[Any], signature: Any) -> list[int]:

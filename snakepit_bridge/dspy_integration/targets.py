@@ -140,7 +140,8 @@ def _generation(owner: Any, target: Target, path: str, tables: Tables, program: 
         names = {id(module): below.removeprefix("self").removeprefix(".") for below, module in found}
         keyed = len(found) > 1
         reached = [Reached(module, far, key=names[id(module)] if keyed else None) for _, module, far in distances]
-        return Site(target, owner, tuple(reached), demos_fit(list(names.values()) if keyed else None), readable)
+        signatures = {names[id(module)]: vars(module)["signature"] for _, module in found}
+        return Site(target, owner, tuple(reached), demos_fit(signatures), readable)
     fit = PARAMETERS.get(name) or {"model": TEXT, "instructions": _TEXT}[kind]
     tasks = tasks_of(owner, steps, path) if kind == "instructions" else {}
     reached = [Reached(module, far, task=tasks.get(id(module))) for _, module, far in distances]

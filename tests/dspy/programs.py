@@ -127,3 +127,14 @@ KINDS = {
     "VariableModule": Kind(switching, sb.VariableModule),
 }
 """The ways to have a bound program."""
+
+
+class Capital(dspy.Module):
+    """Knows countries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ask = dspy.Predict("country -> capital")
+
+    def forward(self, country: str) -> Any:
+        return self.ask(country=country)

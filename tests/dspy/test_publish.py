@@ -1,0 +1,648 @@
+"""Publishing writes what an optimizer found into the variables, whole or not at all."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import pickle
+import random
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import dspy
+import pytest
+
+import snakepit_bridge.dspy_integration as sb
+from snakepit_bridge import BlockingContext, SessionContext
+from snakepit_bridge.exceptions import (
+    ConstraintError,
+    SessionExpiredError,
+    VariableNotFoundError,
+    VariableReadOnlyError,
+    VersionConflictError,
+)
+from tests.dspy.programs import Pair, agent, as_agent
+from tests.recording_lm import RecordingLM
+from tests.wire_proxy import WireProxy
+
+BINDINGS = {
+    "temperature": "t",
+    "draft.instructions": "prompt",
+    "draft.demos": "demos",
+    "polish.model": "model",
+    "k": "tokens",
+}
+DEMO = {"question": "2+2?", "draft": "four"}
+FOUND = {"question": "3+3?", "draft": "six", "augmented": True}
+
+
+@pytest.fixture
+def session(session: BlockingContext) -> BlockingContext:
+    """The session with demos."""
+    session.register_variable("demos", "list", [DEMO])
+    return session
+
+
+@pytest.fixture
+def program(lm: RecordingLM, session: BlockingContext) -> Any:
+    """A live program."""
+    return sb.bind(Pair(), BINDINGS, session=session)
+
+
+def instruct(predictor: Any, text: str) -> None:
+    """What most optimizers do."""
+    predictor.signature = predictor.signature.with_instructions(text)
+
+
+def improve(optimized: Any) -> Any:
+    """What an optimizer might do to everything that is bound."""
+    instruct(optimized.draft, "Answer like a poet.")
+    optimized.draft.demos = [dspy.Example(**FOUND).with_inputs("question")]
+    for predictor in optimized.predictors():
+        predictor.config = {**predictor.config, "temperature": 0.75}
+    optimized.polish.predict.lm = optimized.polish.predict.lm.copy(model="openai/gpt-4.1")
+    optimized.k = 7
+    return optimized
+
+
+def values(session: BlockingContext) -> dict[str, Any]:
+    return session.get_variables(["t", "prompt", "demos", "model", "tokens"])
+
+
+def test_a_live_program_uses_the_published_result_at_its_next_call(
+    program: Any, lm: RecordingLM, session: BlockingContext, other: BlockingContext
+) -> None:
+    lm.reply({"draft": "d", "reasoning": "r", "answer": "a"})
+    optimized = improve(sb.freeze(program))
+    published = sb.publish(program, optimized, reason="poetry")
+    assert values(other) == {
+        "t": 0.75, "prompt": "Answer like a poet.", "demos": [FOUND], "model": "gpt-4.1", "tokens": 7
+    }  # fmt: skip
+    prediction = program(question="why?")
+    optimized(question="why?")
+    assert lm.requests[:2] == lm.requests[2:]
+    assert prediction.k == 7
+    assert sb.revision_of(prediction) == published.revision
+    assert other.history("prompt")[0].reason == "poetry"
+
+
+def test_the_report_says_what_was_written_and_what_was_left(program: Any, session: BlockingContext) -> None:
+    optimized = sb.freeze(program)
+    instruct(optimized.draft, "Answer like a poet.")
+    before = session.revision
+    published = sb.publish(program, optimized)
+    assert published == sb.Published(
+        written={"draft.instructions": "prompt"},
+        unchanged={"temperature": "t", "draft.demos": "demos", "polish.model": "model", "k": "tokens"},
+        unbound=(),
+        revision=before + 1,
+    )
+    assert "prompt" in str(published)
+    again = sb.publish(program, sb.freeze(program))
+    assert (again.written, again.revision) == ({}, published.revision)
+
+
+async def test_publishing_can_be_awaited(lm: RecordingLM, session: BlockingContext, ctx: SessionContext) -> None:
+    program = await sb.bind_async(Pair(), BINDINGS, session=ctx)
+    await sb.publish_async(program, improve(await sb.freeze_async(program)))
+    assert values(session)["prompt"] == "Answer like a poet."
+
+
+def test_publishing_costs_two_rpcs(
+    proxy: WireProxy, session_id: str, lm: RecordingLM, session: BlockingContext
+) -> None:
+    with SessionContext.connect(proxy.address, session_id=session_id) as ctx:
+        program = sb.bind(Pair(), BINDINGS, session=ctx)
+        optimized = improve(sb.freeze(program))
+        start = proxy.count()
+        sb.publish(program, optimized)
+        assert proxy.rpcs()[start:] == ["GetVariables", "WriteVariables"]
+
+
+def test_what_was_frozen_and_published_is_the_same_however_it_is_written(
+    lm: RecordingLM, session: BlockingContext
+) -> None:
+    # DSPy takes the indentation out of instructions, temperature becomes a float, and the demo has no order of keys.
+    session.set_variable("prompt", "  Answer\n    like a pirate.\n")
+    session.register_variable("whole", "integer", 1)
+    bound = {"draft.instructions": "prompt", "temperature": "whole", "draft.demos": "demos", "draft.model": "model"}
+    program = sb.bind(Pair(), bound, session=session)
+    assert sb.publish(program, sb.freeze(program)).written == {}
+    optimized = sb.freeze(program)
+    for predictor in optimized.predictors():
+        predictor.config = {"temperature": 2.0}
+    assert sb.publish(program, optimized).written == {"temperature": "whole"}
+    assert session.get_variable("whole") == 2
+    assert type(session.get_variable("whole")) is int
+
+
+@pytest.mark.parametrize(
+    ("breaks", "error"),
+    [
+        (lambda session: session.register_variable("t", "float", 0.25, constraints={"max": 0.5}, replace=True),
+         ConstraintError),
+        (lambda session: session.register_variable("t", "float", 0.25, read_only=True, replace=True),
+         VariableReadOnlyError),
+    ],
+    ids=["constraint", "read only"],
+)  # fmt: skip
+def test_what_a_variable_refuses_is_not_half_written(
+    breaks: Callable[[BlockingContext], object], error: type[Exception], lm: RecordingLM, session: BlockingContext
+) -> None:
+    breaks(session)
+    program = sb.bind(Pair(), BINDINGS, session=session)
+    before = values(session)
+    with pytest.raises(error):
+        sb.publish(program, improve(sb.freeze(program)))
+    assert values(session) == before
+
+
+def test_what_a_path_does_not_take_is_not_written(program: Any, session: BlockingContext) -> None:
+    optimized = improve(sb.freeze(program))
+    for predictor in optimized.predictors():
+        predictor.config = {"temperature": 30.0}
+    before = values(session)
+    with pytest.raises(sb.BindingError) as caught:
+        sb.publish(program, optimized)
+    assert caught.value.facts["variable"] == "t"
+    assert values(session) == before
+
+
+def travelled(optimized: Any) -> Any:
+    return pickle.loads(cloudpickle.dumps(optimized))
+
+
+@pytest.mark.parametrize(
+    "copied", [lambda one: one, lambda one: one.deepcopy(), lambda one: one.reset_copy(), travelled]
+)
+def test_a_variable_that_somebody_else_changed_meanwhile_is_a_conflict(
+    copied: Callable[[Any], Any], program: Any, session: BlockingContext, other: BlockingContext
+) -> None:
+    optimized = copied(sb.freeze(program))
+    instruct(optimized.draft, "Answer like a poet.")
+    other.set_variable("prompt", "Answer like a priest.")
+    other.set_variable("prompt", "Answer like a prince.")
+    optimized.k = 7
+    with pytest.raises(VersionConflictError) as caught:
+        sb.publish(program, optimized)
+    assert (caught.value.variable, caught.value.expected, caught.value.actual) == ("prompt", 1, 3)
+    assert values(other)["prompt"] == "Answer like a prince."
+    assert values(other)["tokens"] == 111
+
+
+def test_publishing_the_same_again_does_nothing(program: Any, session: BlockingContext) -> None:
+    optimized = improve(sb.freeze(program))
+    first = sb.publish(program, optimized)
+    again = sb.publish(program, optimized)
+    assert (len(first.written), again.written, again.revision) == (len(BINDINGS), {}, first.revision)
+
+
+def test_what_somebody_else_changed_and_the_optimizer_did_not_stays(
+    program: Any, session: BlockingContext, other: BlockingContext
+) -> None:
+    optimized = sb.freeze(program)
+    instruct(optimized.draft, "Answer like a poet.")
+    other.set_variables({"t": 0.5, "tokens": 5, "demos": []})
+    published = sb.publish(program, optimized)
+    assert published.written == {"draft.instructions": "prompt"}
+    found = values(other)
+    assert (found["t"], found["tokens"], found["demos"]) == (0.5, 5, [])
+
+
+def test_a_version_that_the_history_no_longer_has_is_a_conflict(
+    program: Any, session: BlockingContext, other: BlockingContext
+) -> None:
+    optimized = sb.freeze(program)
+    for number in range(120):
+        other.set_variable("tokens", number)
+    with pytest.raises(VersionConflictError):
+        sb.publish(program, optimized)
+
+
+def test_a_variable_deleted_meanwhile_is_an_error(
+    program: Any, session: BlockingContext, other: BlockingContext
+) -> None:
+    optimized = improve(sb.freeze(program))
+    other.delete_variable("prompt")
+    with pytest.raises((VersionConflictError, VariableNotFoundError)):
+        sb.publish(program, optimized)
+    assert session.get_variable("t") == 0.25
+
+
+def add_demo(optimized: Any) -> None:
+    optimized.polish.predict.demos = [dspy.Example(question="q", draft="d", answer="a")]
+
+
+def describe(optimized: Any) -> None:
+    predictor = optimized.draft
+    predictor.signature = predictor.signature.with_updated_fields("draft", desc="in one word")
+
+
+def assign(name: str, value: Any) -> Callable[[Any], None]:
+    return lambda optimized: setattr(optimized, name, value)
+
+
+CHANGES: dict[str, Callable[[Any], None]] = {
+    "polish.predict.demos": add_demo,
+    "polish.predict.instructions": lambda optimized: instruct(optimized.polish.predict, "Polish it."),
+    "polish.predict.top_p": lambda optimized: optimized.polish.predict.update_config(top_p=0.5),
+    "draft.fields['draft'].desc": describe,
+    "draft.model": lambda optimized: setattr(optimized.draft, "lm", dspy.settings.lm.copy(model="openai/tuned")),
+    "limit": assign("limit", 4),
+    "demos": assign("demos", []),
+}
+
+
+class Limited(Pair):
+    """A program with more attributes, one with a name that DSPy uses elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limit = 3
+        self.demos = ["not for a predictor"]
+        self.retriever = object()
+
+
+@pytest.mark.parametrize("path", CHANGES)
+def test_half_a_result_is_refused_unless_asked_for(path: str, lm: RecordingLM, session: BlockingContext) -> None:
+    program = sb.bind(Limited(), BINDINGS, session=session)
+    optimized = sb.freeze(program)
+    instruct(optimized.draft, "Answer like a poet.")
+    CHANGES[path](optimized)
+    with pytest.raises(sb.BindingError) as caught:
+        sb.publish(program, optimized)
+    assert caught.value.facts["unbound"] == path
+    assert session.get_variable("prompt") == "Answer like a pirate."
+    published = sb.publish(program, optimized, partial=True)
+    assert published.unbound == (path,)
+    assert published.written == {"draft.instructions": "prompt"}
+    assert session.get_variable("prompt") == "Answer like a poet."
+
+
+def test_what_was_refused_can_be_bound_by_the_path_that_was_named(
+    lm: RecordingLM, session: BlockingContext, other: BlockingContext
+) -> None:
+    session.register_variable(
+        "strategy", "module", "ChainOfThought", constraints={"modules": ["Predict", "ChainOfThought"]}
+    )
+    program = sb.VariableModule("strategy", "question -> answer", session=session)
+    optimized = sb.freeze(program)
+    instruct(optimized.candidates["ChainOfThought"].predict, "Think like a poet.")
+    with pytest.raises(sb.BindingError) as caught:
+        sb.publish(program, optimized)
+    plain = "Given the fields `question`, produce the fields `answer`."
+    session.register_variable("thought", "string", plain)
+    sb.bind(program, {caught.value.facts["unbound"]: "thought"}, session=session)
+    sb.publish(program, optimized)
+    program(question="why?")
+    assert "Think like a poet." in str(lm.requests[0])
+
+
+def test_what_no_adapter_sends_is_reported_and_not_refused(program: Any, session: BlockingContext) -> None:
+    optimized = sb.freeze(program)
+    optimized.draft.signature = optimized.draft.signature.with_updated_fields("draft", prefix="The draft:")
+    assert sb.publish(program, optimized).unbound == ("draft.fields['draft'].prefix",)
+
+
+def test_loose_ends_of_an_optimizer_do_not_count(program: Any, session: BlockingContext) -> None:
+    optimized = sb.freeze(program)
+    optimized(question="why?")
+    optimized._compiled = True
+    optimized.candidate_programs = [{"score": 1.0, "program": sb.freeze(program)}]
+    optimized.trial_logs = {1: "x"}
+    optimized.draft.traces, optimized.draft.train = [1], [2]
+    optimized.draft.stage = secrets.token_hex(8)
+    optimized.draft.lm = dspy.settings.lm.copy(rollout_id=3)
+    published = sb.publish(program, optimized)
+    assert (published.written, published.unbound) == ({}, ())
+
+
+def test_an_lm_that_a_reset_took_away_is_no_result(program: Any, session: BlockingContext) -> None:
+    optimized = sb.freeze(program).reset_copy()
+    assert optimized.polish.predict.lm is None
+    published = sb.publish(program, optimized)
+    assert published.written == {"draft.demos": "demos"}
+    assert session.get_variable("demos") == []
+
+
+def test_two_values_for_one_variable_are_refused(program: Any, session: BlockingContext) -> None:
+    optimized = sb.freeze(program)
+    optimized.draft.config = {"temperature": 0.75}
+    with pytest.raises(sb.BindingError) as caught:
+        sb.publish(program, optimized, partial=True)
+    assert caught.value.facts == {"variable": "t", "paths": "draft.temperature,polish.predict.temperature"}
+    session.register_variable("t2", "float", 0.25)
+    sb.bind(program, {"polish.temperature": "t2"}, session=session)
+    assert sb.publish(program, optimized).written == {"temperature": "t"}
+    assert (session.get_variable("t"), session.get_variable("t2")) == (0.75, 0.25)
+
+
+def test_no_message_shows_a_secret(lm: RecordingLM, session: BlockingContext) -> None:
+    session.register_variable("hidden", "string", "the old secret", secret=True)
+    program = sb.bind(Pair(), {"instructions": "hidden"}, session=session)
+    optimized = sb.freeze(program)
+    assert optimized.draft.signature.instructions == "the old secret"
+    instruct(optimized.draft, "the new secret")
+    with pytest.raises(sb.BindingError) as caught:
+        sb.publish(program, optimized)
+    assert "secret" not in f"{caught.value}{caught.value.facts}"
+    instruct(optimized.polish.predict, "the new secret")
+    published = sb.publish(program, optimized)
+    assert published.written == {"instructions": "hidden"}
+    assert "secret" not in f"{published}{published!r}"
+    assert session.get_variable("hidden") == "the new secret"
+
+
+def test_the_task_of_an_agent_is_published_without_what_dspy_wrote_around_it(
+    lm: RecordingLM, session: BlockingContext
+) -> None:
+    lm.reply(as_agent)
+    program = sb.bind(agent(), {"instructions": "prompt"}, session=session)
+    optimized = sb.freeze(program)
+    prompt = optimized.react.signature.instructions
+    instruct(optimized.react, prompt.replace("Answer like a pirate.", "Look twice."))
+    instruct(optimized.extract.predict, "Look twice.")
+    assert sb.publish(program, optimized).written == {"instructions": "prompt"}
+    assert session.get_variable("prompt") == "Look twice."
+    program(question="how many?")
+    assert "Look twice.\n\nYou are an Agent." in "".join(
+        line.removeprefix("        ")
+        for line in str(lm.requests[0]["messages"][0]["content"]).splitlines(keepends=True)
+    )
+
+
+def test_a_prompt_that_an_optimizer_wrote_anew_is_no_task(lm: RecordingLM, session: BlockingContext) -> None:
+    program = sb.bind(agent(), {"instructions": "prompt"}, session=session)
+    optimized = sb.freeze(program)
+    instruct(optimized.react, "Just guess.")
+    with pytest.raises(sb.BindingError) as caught:
+        sb.publish(program, optimized)
+    assert caught.value.facts["unbound"] == "react.instructions"
+    session.register_variable("whole", "string", "anything")
+    session.set_variable("whole", sb.freeze(program).react.signature.instructions)
+    sb.bind(program, {"react.instructions": "whole"}, session=session)
+    assert sb.publish(program, optimized).written == {"react.instructions": "whole"}
+    assert session.get_variable("whole") == "Just guess."
+
+
+def test_demos_that_dspy_would_not_send_are_not_published(
+    program: Any, lm: RecordingLM, session: BlockingContext
+) -> None:
+    optimized = sb.freeze(program)
+    optimized.draft.demos = [dspy.Example(**FOUND), dspy.Example(question="no draft"), {"draft": "no question"}]
+    sb.publish(program, optimized)
+    assert session.get_variable("demos") == [FOUND]
+    program(question="why?")
+    assert "3+3?" in str(lm.requests[0])
+
+
+def test_a_demo_that_no_variable_can_hold_is_refused(program: Any, session: BlockingContext) -> None:
+    optimized = improve(sb.freeze(program))
+    optimized.draft.demos = [dspy.Example(question=dspy.Tool(agent), draft="new year")]
+    before = values(session)
+    with pytest.raises(sb.EnvelopeError):
+        sb.publish(program, optimized)
+    assert values(session) == before
+
+
+def test_a_demo_of_other_than_plain_values_is_what_it_was_at_the_next_call(
+    program: Any, lm: RecordingLM, session: BlockingContext
+) -> None:
+    optimized = improve(sb.freeze(program))
+    found = dspy.Example(question=datetime.date(2026, 1, 1), draft=decimal.Decimal("1.50"))
+    optimized.draft.demos = [found]
+    sb.publish(program, optimized)
+    program(question="why?")
+    demos = [message["content"] for message in lm.requests[0]["messages"]]
+    assert "2026-01-01" in str(demos)
+    assert "1.50" in str(demos)
+    with sb.snapshot(session):
+        assert program.draft.demos == [found]
+    assert session.get_variable("demos")[0]["draft"] == {"$dspy": "Decimal", "value": "1.50"}
+
+
+def test_demos_of_several_predictors_go_into_their_one_map(lm: RecordingLM, session: BlockingContext) -> None:
+    kept = {"question": "q", "draft": "d", "reasoning": "r", "answer": "a"}
+    session.register_variable("all", "map", {"polish.predict": [kept]})
+    program = sb.bind(Pair(), {"demos": "all", "temperature": "t"}, session=session)
+    optimized = sb.freeze(program)
+    optimized.draft.demos = [dspy.Example(**FOUND).with_inputs("question")]
+    published = sb.publish(program, optimized)
+    assert published.written == {"demos": "all"}
+    assert session.get_variable("all") == {"polish.predict": [kept], "draft": [FOUND]}
+
+
+def test_descriptions_are_published_and_tools_and_adapters_stay(
+    lm: RecordingLM, session: BlockingContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    session.register_variable("d", "string", "in one word")
+    session.register_variable("toolset", "list", ["population"])
+    session.register_variable("how", "string", "json")
+    wanted = {"extract.predict.fields['answer'].desc": "d", "tools": "toolset", "adapter": "how"}
+    program = sb.bind(agent(), wanted, session=session, tools=[secrets.token_hex])
+    frozen = sb.freeze(program)
+    assert "JSONAdapter" in caplog.text
+    assert set(frozen.tools) == {"population", "finish"}
+    inner = frozen.extract.predict
+    assert inner.signature.fields["answer"].json_schema_extra["desc"] == "in one word"
+    inner.signature = inner.signature.with_updated_fields("answer", desc="in two words")
+    published = sb.publish(program, frozen)
+    assert published.written == {"extract.predict.fields['answer'].desc": "d"}
+    assert session.get_variable("d") == "in two words"
+
+
+@pytest.mark.parametrize(("was", "becomes"), [("gpt-4o", "gpt-4.1"), ("openai/gpt-4o", "openai/gpt-4.1")])
+def test_a_model_is_written_as_it_was_written(
+    was: str, becomes: str, lm: RecordingLM, session: BlockingContext
+) -> None:
+    session.set_variable("model", was)
+    program = sb.bind(Pair(), {"model": "model"}, session=session)
+    optimized = sb.freeze(program)
+    optimized.set_lm(optimized.get_lm().copy(model="openai/gpt-4.1"))
+    sb.publish(program, optimized)
+    assert session.get_variable("model") == becomes
+
+
+@pytest.mark.parametrize("other_lm", [{"model": "anthropic/claude-3"}, {"temperature": 0.5}])
+def test_an_lm_that_no_value_gives_is_not_carried_by_a_model(
+    other_lm: dict[str, Any], lm: RecordingLM, session: BlockingContext
+) -> None:
+    program = sb.bind(dspy.Predict("question -> answer"), {"model": "model"}, session=session)
+    optimized = sb.freeze(program)
+    optimized.set_lm(optimized.get_lm().copy(**other_lm))
+    with pytest.raises(sb.BindingError) as caught:
+        sb.publish(program, optimized)
+    assert caught.value.facts["unbound"] == "model"
+
+
+def test_an_lm_out_of_a_table_is_written_by_its_name(lm: RecordingLM, session: BlockingContext) -> None:
+    session.set_variable("model", "fast")
+    table = {"fast": lm.lm("openai/small"), "good": lm.lm("openai/large", api_key="good-key")}
+    program = sb.bind(Pair(), {"model": "model"}, session=session, models=table)
+    optimized = sb.freeze(program)
+    optimized.set_lm(table["good"].copy(rollout_id=2))
+    optimized = optimized.deepcopy()
+    assert sb.publish(program, optimized).written == {"model": "model"}
+    assert session.get_variable("model") == "good"
+    optimized.set_lm(lm.lm("openai/huge"))
+    with pytest.raises(sb.BindingError) as caught:
+        sb.publish(program, optimized)
+    assert caught.value.facts["unbound"] == "draft.model,polish.predict.model"
+
+
+def test_a_default_in_use_is_no_variable_to_write(lm: RecordingLM, session: BlockingContext, address: str) -> None:
+    bound = {"draft.instructions": sb.Var("none", default="Answer."), "temperature": sb.Var("neither", default=0.5)}
+    program = sb.bind(Pair(), bound, session=session)
+    optimized = sb.freeze(program)
+    assert sb.publish(program, optimized).written == {}
+    instruct(optimized.draft, "Answer like a poet.")
+    with pytest.raises(VariableNotFoundError):
+        sb.publish(program, optimized)
+    with SessionContext.connect(address, session_id=session.session_id, strict=False) as lenient:
+        program = sb.bind(Pair(), bound, session=lenient)
+        assert sb.publish(program, optimized).written == {"draft.instructions": "none"}
+        assert session.get_variables(["none", "neither"], allow_missing=True) == {"none": "Answer like a poet."}
+        instruct(optimized.draft, "Answer like a priest.")
+        with pytest.raises(VersionConflictError):
+            sb.publish(program, optimized)
+
+
+def test_a_result_from_a_file_replaces_what_there_is_now(
+    program: Any, session: BlockingContext, other: BlockingContext, tmp_path: Path
+) -> None:
+    optimized = sb.freeze(program)
+    instruct(optimized.draft, "Answer like a poet.")
+    optimized.save(tmp_path / "state.json")
+    other.set_variable("prompt", "Answer like a priest.")
+    loaded = sb.freeze(program).deepcopy()
+    loaded.load(tmp_path / "state.json")
+    assert sb.publish(program, loaded).written == {"draft.instructions": "prompt"}
+    assert other.get_variable("prompt") == "Answer like a poet."
+
+
+def test_a_result_can_be_published_to_another_session(
+    program: Any, session: BlockingContext, address: str, lm: RecordingLM
+) -> None:
+    optimized = sb.freeze(program)
+    instruct(optimized.draft, "Answer like a poet.")
+    with SessionContext.connect(address, session_id=f"{session.session_id}-production") as production:
+        production.register_variable("prompt", "string", "Answer like a pirate.")
+        production.set_variable("prompt", "Answer like a prince.")
+        there = sb.bind(Pair(), {"draft.instructions": "prompt"}, session=production)
+        with pytest.raises(sb.BindingError):
+            # Nothing there carries the temperature that the program was frozen with.
+            sb.publish(there, optimized)
+        sb.publish(there, optimized, partial=True)
+        assert production.get_variable("prompt") == "Answer like a poet."
+    assert session.get_variable("prompt") == "Answer like a pirate."
+
+
+def test_a_result_from_an_earlier_life_of_the_session_is_refused(start_server: Any, lm: RecordingLM) -> None:
+    def live(address: str) -> tuple[Any, Any]:
+        ctx = SessionContext.connect(address, session_id="reborn").blocking
+        ctx.register_variable("prompt", "string", "Answer like a pirate.")
+        return ctx, sb.bind(Pair(), {"draft.instructions": "prompt"}, session=ctx)
+
+    server = start_server()
+    ctx, program = live(server.address)
+    optimized = sb.freeze(program)
+    instruct(optimized.draft, "Answer like a poet.")
+    ctx.close()
+    server.close()
+    ctx, program = live(start_server().address)
+    with pytest.raises(SessionExpiredError):
+        sb.publish(program, optimized)
+    again = sb.freeze(program)
+    again.load_state(optimized.dump_state())
+    assert sb.publish(program, again).written == {"draft.instructions": "prompt"}
+    ctx.close()
+
+
+def test_a_live_program_that_was_compiled_is_published_too(
+    program: Any, lm: RecordingLM, session: BlockingContext, other: BlockingContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    compiled = program.deepcopy()
+    instruct(compiled.draft, "Answer like a poet.")
+    other.set_variable("t", 0.5)
+    published = sb.publish(program, compiled)
+    assert published.written == {"draft.instructions": "prompt"}
+    assert (other.get_variable("prompt"), other.get_variable("t")) == ("Answer like a poet.", 0.5)
+
+
+def test_what_was_assigned_on_the_live_program_is_not_written(
+    program: Any, session: BlockingContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    program.k = 4
+    optimized = sb.freeze(program)
+    assert "k" not in sb.publish(program, optimized).unchanged
+    optimized.k = 7
+    with pytest.raises(sb.BindingError) as caught:
+        sb.publish(program, optimized)
+    assert caught.value.facts["unbound"] == "k"
+
+
+def test_parts_that_are_bound_themselves_are_reported_by_their_whole_path(
+    lm: RecordingLM, session: BlockingContext
+) -> None:
+    session.register_variable("t2", "float", 0.5)
+    program = Pair()
+    sb.bind(program.draft, {"temperature": "t"}, session=session)
+    sb.bind(program.polish, {"temperature": "t2"}, session=session)
+    optimized = sb.freeze(program)
+    optimized.polish.predict.config = {"temperature": 0.75}
+    published = sb.publish(program, optimized)
+    assert published.written == {"polish.temperature": "t2"}
+    assert published.unchanged == {"draft.temperature": "t"}
+
+
+def test_variables_of_two_sessions_are_not_written_one_after_the_other(
+    lm: RecordingLM, session: BlockingContext, address: str
+) -> None:
+    with SessionContext.connect(address, session_id=f"{session.session_id}-2") as second:
+        second.register_variable("t2", "float", 0.5)
+        program = Pair()
+        sb.bind(program, {"draft.instructions": "prompt"}, session=session)
+        sb.bind(program.polish, {"temperature": "t2"}, session=second)
+        optimized = sb.freeze(program)
+        instruct(optimized.draft, "Answer like a poet.")
+        assert sb.publish(program, optimized).written == {"draft.instructions": "prompt"}
+        instruct(optimized.draft, "Answer like a priest.")
+        optimized = sb.freeze(program)
+        instruct(optimized.draft, "Answer like a priest.")
+        optimized.polish.predict.config = {"temperature": 0.75}
+        with pytest.raises(sb.BindingError):
+            sb.publish(program, optimized)
+        assert session.get_variable("prompt") == "Answer like a poet."
+        assert second.get_variable("t2") == 0.5
+
+
+@pytest.mark.parametrize(
+    "optimized", [lambda program: program, lambda _: dspy.Predict("question -> answer"), lambda _: "text"],
+    ids=["the program itself", "another program", "no program"],
+)  # fmt: skip
+def test_only_a_copy_of_the_program_can_be_published(optimized: Any, program: Any) -> None:
+    with pytest.raises(sb.BindingError):
+        sb.publish(program, optimized(program))
+
+
+def test_a_program_that_follows_nothing_has_nowhere_to_publish_to() -> None:
+    with pytest.raises(sb.BindingError):
+        sb.publish(Pair(), Pair())
+
+
+def test_demos_of_many_kinds_come_back_as_they_were_found(
+    program: Any, lm: RecordingLM, session: BlockingContext
+) -> None:
+    found: list[dict[str, Any]] = [
+        {"question": ["a", "b"], "draft": {"deep": [1, 2.5, None, True]}, "count": 2**53 + 1},
+        {"question": "ü", "draft": "\n", "blob": random.randbytes(8)},
+    ]
+    optimized = sb.freeze(program)
+    optimized.draft.demos = [dspy.Example(**demo) for demo in found]
+    sb.publish(program, optimized)
+    again = sb.freeze(program)
+    assert [dict(demo.items()) for demo in again.draft.demos] == found
+    assert sb.publish(program, again).written == {}
