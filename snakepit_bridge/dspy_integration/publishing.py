@@ -19,6 +19,7 @@ from snakepit_bridge.transport import ASYNCIO, BLOCKING, finish
 from snakepit_bridge.variables import Variable, infer_type
 
 if TYPE_CHECKING:
+    from snakepit_bridge.dspy_integration.binding import Binding
     from snakepit_bridge.session import Session
     from snakepit_bridge.transport import Waiting
 
@@ -169,8 +170,14 @@ def _report(program: Any, written: set[tuple[Session, str]], found: Findings, re
     for steps, module in walk(program):
         overlay = overlay_of(module)
         for binding in overlay.program.bindings.values() if overlay is not None and overlay.program is not None else ():
-            if binding.serving:
+            if _is_read(module, binding):
                 path = ".".join(filter(None, (render(steps), binding.path)))
                 new = (binding.session, binding.variable) in written
                 (report.written if new else report.unchanged)[path] = binding.variable
     return report
+
+
+def _is_read(module: Any, binding: Binding) -> bool:
+    """Whether anything still follows a binding: not once all of it was assigned something else."""
+    overlays = (overlay_of(below) for _, below in walk(module))
+    return any(overlay.serves(binding) for overlay in overlays if overlay is not None)
