@@ -11,7 +11,8 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 _WARNED = "__snakepit_warned__"
-_PREPARING = "plain_copy"
+_NOT_TO_COMPILE = frozenset({"__call__", "acall", "forward", "aforward", "plain_copy"})
+"""The functions of a module, or with one as their first argument, that copy modules for their own ends."""
 
 
 class LiveProgramWarning(UserWarning):
@@ -46,7 +47,7 @@ def _compiling(frame: FrameType | None) -> FrameType | None:
         code = frame.f_code
         if code.co_name == "compile" and isinstance(_first_argument(frame), Teleprompter):
             found = frame
-        elif code.co_name in {"__call__", "acall", _PREPARING} and isinstance(_first_argument(frame), dspy.Module):
+        elif code.co_name in _NOT_TO_COMPILE and isinstance(_first_argument(frame), dspy.Module):
             break
         frame = frame.f_back
     return found

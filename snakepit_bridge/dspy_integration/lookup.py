@@ -10,7 +10,7 @@ from typing import Any
 import dspy
 
 from snakepit_bridge.dspy_integration.binding import Binding
-from snakepit_bridge.dspy_integration.overlay import overlay_of, reads
+from snakepit_bridge.dspy_integration.overlay import overlay_of, reads_binding
 from snakepit_bridge.dspy_integration.paths import render, unknown
 from snakepit_bridge.dspy_integration.program import Program
 from snakepit_bridge.dspy_integration.scope import active, find
@@ -93,7 +93,7 @@ def _effective(program: Any, binding: Binding) -> Effective:
             overlay = overlay_of(reached.module)
             if overlay is None or not overlay.serves(binding):
                 uncovered.append(_name_of(program, reached.module))
-    return Effective(binding.variable, value, version, not reads(program, binding), tuple(uncovered))
+    return Effective(binding.variable, value, version, not reads_binding(program, binding), tuple(uncovered))
 
 
 def _requested(binding: Binding) -> str:

@@ -102,7 +102,7 @@ class View:
                 try:
                     binding.check_in(snapshot)
                 except BridgeError:
-                    if reads(module, binding):
+                    if reads_binding(module, binding):
                         raise
                     continue
                 inside = inside or binding.target.kind in {"model", "demos"}
@@ -131,7 +131,7 @@ class View:
 
     def defaults(self, module: Any, session: Session, error: ServerUnavailableError) -> Snapshot:
         """The snapshot to go on with when none is to be had and every binding has its default. Else raises `error`."""
-        wanted = [binding for binding in self.bindings if binding.session is session and reads(module, binding)]
+        wanted = [binding for binding in self.bindings if binding.session is session and reads_binding(module, binding)]
         if not wanted or any(binding.default is MISSING for binding in wanted):
             raise error
         logger.warning("using the defaults of %d bindings: %s", len(wanted), error)
@@ -353,7 +353,7 @@ def overlay_of(module: Any) -> Overlay | None:
     return overlay
 
 
-def reads(module: Any, binding: Binding) -> bool:
+def reads_binding(module: Any, binding: Binding) -> bool:
     """Whether anything in a module still reads a binding: not once all was assigned something else."""
     with lock:
         found = [overlay_of(below) for _, below in module.named_sub_modules(type_=dspy.Module)]

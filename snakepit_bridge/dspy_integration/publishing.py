@@ -11,8 +11,7 @@ from snakepit_bridge import reads, writes
 from snakepit_bridge.batch import Batch
 from snakepit_bridge.dspy_integration.findings import Findings, compare
 from snakepit_bridge.dspy_integration.freezing import Record, plain_copy, records_of, variables_of
-from snakepit_bridge.dspy_integration.overlay import overlay_of
-from snakepit_bridge.dspy_integration.overlay import reads as reads_it
+from snakepit_bridge.dspy_integration.overlay import overlay_of, reads_binding
 from snakepit_bridge.dspy_integration.paths import render, walk
 from snakepit_bridge.exceptions import BindingError, SessionExpiredError
 from snakepit_bridge.mirror import Snapshot, VariableState
@@ -170,7 +169,7 @@ def _report(program: Any, written: set[tuple[Session, str]], found: Findings, re
     for steps, module in walk(program):
         overlay = overlay_of(module)
         for binding in overlay.program.bindings.values() if overlay is not None and overlay.program is not None else ():
-            if reads_it(module, binding):
+            if reads_binding(module, binding):
                 path = ".".join(filter(None, (render(steps), binding.path)))
                 new = (binding.session, binding.variable) in written
                 (report.written if new else report.unchanged)[path] = binding.variable
