@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from snakepit_bridge.exceptions import BindingError
 from snakepit_bridge.session import Session
 from snakepit_bridge.session_context import session_of
 from snakepit_bridge.variables import Variable
+
+logger = logging.getLogger(__name__)
 
 Refresh = Literal["call", "step"]
 Bindings = Mapping[str, str | Var]
@@ -120,9 +123,11 @@ def unbind(program: Any, path: str | None = None) -> None:
         BindingError: the path is not bound.
     """
     with _lock:
-        for binding in [bound(program, path)] if path is not None else list(program_of(program).bindings.values()):
+        found = [bound(program, path)] if path is not None else list(program_of(program).bindings.values())
+        for binding in found:
             _remove(program, binding)
         drop_released()
+    _say("unbound", program, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +199,13 @@ def _commit(plan: _Plan, found: Mapping[str, Variable]) -> None:
                     if old is not None:
                         overlay.drop(old)
         drop_released()
+    _say("bound", plan.program, [binding for _, binding in made])
+
+
+def _say(done: str, program: Any, found: Sequence[Binding]) -> None:
+    if found and logger.isEnabledFor(logging.INFO):
+        paths = ", ".join(f"{binding.path} <- {binding.variable}" for binding in found)
+        logger.info("%s a %s, session %r: %s", done, type(program).__name__, found[0].session.session_id, paths)
 
 
 def _make(plan: _Plan, site: Site, var: Var, described: Variable | None) -> Binding:
@@ -207,7 +219,7 @@ def _make(plan: _Plan, site: Site, var: Var, described: Variable | None) -> Bind
     for reached in site.reached if value is not None and value is not MISSING else ():
         state = vars(reached.predictor)
         if models is not None:
-            models.lm_for(state["lm"] or dspy.settings.lm, value)
+            binding.lm_for(state["lm"] or dspy.settings.lm, value)
         elif target.kind == "demos":
             check_demos(binding, binding.convert(value), state["signature"])
     return binding
