@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from snakepit_bridge.session import Session
     from snakepit_bridge.transport import Waiting
 
-logger = logging.getLogger("snakepit_bridge")
+logger = logging.getLogger(__name__)
 
 # How long a streamed forward waits for its own last write, or for the stream to begin, before it asks by itself.
 ARRIVAL_SECONDS = 1.0

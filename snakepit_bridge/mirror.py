@@ -17,17 +17,27 @@ from typing import Any
 
 from snakepit_bridge.v1 import variable_pb2 as pb
 from snakepit_bridge.values import decode
+from snakepit_bridge.withheld import record_repr
 
 
 @dataclass(frozen=True, slots=True)
 class VariableState:
-    """A variable's value and place in time. The value is shared by every reader: copy it before changing it."""
+    """A variable's value and place in time. The value is shared by every reader: copy it before changing it.
+
+    Attributes:
+        redacted: whether the value is withheld from this client.
+        secret: whether it is one; its repr does not show it.
+    """
 
     name: str
     value: Any
     version: int
     revision: int
     redacted: bool = False
+    secret: bool = False
+
+    def __repr__(self) -> str:
+        return record_repr(self, secret=self.secret)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +89,9 @@ def merge(
             variables.pop(name, None)
         for state in part.changed:
             value = None if state.redacted else decode(state.value)
-            variables[state.name] = VariableState(state.name, value, state.version, state.revision, state.redacted)
+            variables[state.name] = VariableState(
+                state.name, value, state.version, state.revision, state.redacted, state.secret
+            )
     if base is not None and not base.names <= names:
         variables = {name: state for name, state in variables.items() if name in names}
     return Snapshot(session_id, last.incarnation, last.revision, MappingProxyType(variables), names)

@@ -11,6 +11,7 @@ from snakepit_bridge.constraints import constraints_from_wire, constraints_to_wi
 from snakepit_bridge.exceptions import InvalidRequestError, TypeMismatchError
 from snakepit_bridge.v1 import variable_pb2 as pb
 from snakepit_bridge.values import decode
+from snakepit_bridge.withheld import record_repr
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -34,7 +35,7 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A variable, in full.
+    """A variable, in full. Its repr does not show a secret.
 
     Attributes:
         type: "float", "integer", "string", "boolean", "choice", "module", "embedding", "tensor", "list", "map" or
@@ -62,6 +63,9 @@ class Variable:
     updated_by: Author
     reason: str
     redacted: bool
+
+    def __repr__(self) -> str:
+        return record_repr(self, secret=self.secret)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,17 @@
 """Live variables in DSPy programs. Imported as `import snakepit_bridge.dspy_integration as sb`; needs dspy >= 3.1.
 
 A bound program is never mutated by a call. Its outermost call takes one snapshot of the session, and whatever is read
-inside is read through that: generation parameters, models, instructions, demos, attributes.
+inside is read through that: generation parameters, models, instructions, demos, attributes. The rows of DSPy's
+histories then say with which: `snakepit_revision` and `snakepit_session`.
+
+Loggers, all below `snakepit_bridge`; no secret is ever logged:
+
+    dspy_integration.binder     info     what was bound and unbound
+    dspy_integration.program    debug    what was different for a call: revision, paths, old and new values
+                                error    a callback that raised
+    dspy_integration.overlay    warning  an assignment detached a path; a call went on with defaults
+    freshness                   warning  the server is away, or the session was replaced
+                                info     the server is back
 """
 
 from typing import TYPE_CHECKING
@@ -12,7 +22,7 @@ from snakepit_bridge.dspy_integration.carrying import carry
 from snakepit_bridge.dspy_integration.envelope import dump, load
 from snakepit_bridge.dspy_integration.freezing import freeze, freeze_async
 from snakepit_bridge.dspy_integration.live_compile import LiveProgramWarning
-from snakepit_bridge.dspy_integration.lookup import Effective, bindings, effective, on_change
+from snakepit_bridge.dspy_integration.lookup import bindings, effective, on_change
 from snakepit_bridge.dspy_integration.modules import AWARE as _AWARE
 from snakepit_bridge.dspy_integration.modules import (
     VariableAwareBestOfN,
@@ -24,6 +34,7 @@ from snakepit_bridge.dspy_integration.modules import (
     VariableAwareRefine,
 )
 from snakepit_bridge.dspy_integration.publishing import Published, publish, publish_async
+from snakepit_bridge.dspy_integration.report import Effective
 from snakepit_bridge.dspy_integration.resolver import (
     MODULE_REGISTRY,
     ModuleVariableResolver,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from snakepit_bridge.exceptions import BindingError
 from snakepit_bridge.session import Session
 from snakepit_bridge.session_context import session_of
 from snakepit_bridge.variables import Variable
+
+logger = logging.getLogger(__name__)
 
 Refresh = Literal["call", "step"]
 Bindings = Mapping[str, str | Var]
@@ -131,6 +134,7 @@ def unbind(program: Any, path: str | None = None) -> None:
                     overlay.program = None
         _publish(modules)
     owner.settle()
+    _say("unbound", program, removed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +234,7 @@ def _commit(plan: _Plan, found: Mapping[str, Variable]) -> None:
                     overlay.release(old)
         _publish(modules)
     root.program.settle()
+    _say("bound", plan.program, [binding for _, binding in made])
 
 
 def _publish(modules: Sequence[Any]) -> None:
@@ -250,6 +255,12 @@ def _is_empty(module: Any) -> bool:
     return overlay is not None and overlay.empty
 
 
+def _say(done: str, program: Any, found: Sequence[Binding]) -> None:
+    if found and logger.isEnabledFor(logging.INFO):
+        paths = ", ".join(f"{binding.path} <- {binding.variable}" for binding in found)
+        logger.info("%s a %s, session %r: %s", done, type(program).__name__, found[0].session.session_id, paths)
+
+
 def _make(plan: _Plan, site: Site, var: Var, described: Variable | None) -> Binding:
     target = site.target
     models = ModelChoice(target.path, var.name, plan.tables.get("models")) if target.kind == "model" else None
@@ -263,7 +274,7 @@ def _make(plan: _Plan, site: Site, var: Var, described: Variable | None) -> Bind
     for reached in site.reached:
         state = vars(reached.module)
         if models is not None:
-            models.lm_for(state["lm"] or dspy.settings.lm, value)
+            binding.lm_for(state["lm"] or dspy.settings.lm, value)
         elif target.kind == "demos":
             check_demos(_candidate(reached, binding), binding.convert(value), state["signature"])
     return binding

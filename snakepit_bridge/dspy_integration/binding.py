@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from snakepit_bridge.dspy_integration.paths import Step, render
-from snakepit_bridge.exceptions import BindingError, VariableNotFoundError
+from snakepit_bridge.dspy_integration.written import written
+from snakepit_bridge.exceptions import BindingError, ModelNotAllowedError, VariableNotFoundError
+from snakepit_bridge.withheld import WITHHELD
 
 if TYPE_CHECKING:
     from snakepit_bridge.dspy_integration.generation import Fit
@@ -179,6 +181,26 @@ class Binding:
             return state, state.version if state is not None else None
         return None, self.described.version if self.described is not None else None
 
+    @property
+    def secret(self) -> bool:
+        """Whether the variable is a secret, as far as this context has heard."""
+        state, _ = self.newest_state()
+        return (self.described is not None and self.described.secret) or (state is not None and state.secret)
+
+    def lm_for(self, base: Any, value: Any) -> Any:
+        """The LM that a value of a bound model means, as `ModelChoice.lm_for`. Names no secret."""
+        if self.models is None:
+            return base
+        try:
+            return self.models.lm_for(base, value)
+        except ModelNotAllowedError:
+            if not self.secret:
+                raise
+            raise ModelNotAllowedError(
+                f"{self.path!r} may not switch to the model that secret variable {self.variable!r} names",
+                {"path": self.path, "variable": self.variable, "model": WITHHELD},
+            ) from None
+
     def _convert_state(self, state: VariableState | None) -> Any:
         last = self._last
         if state is not None and last[0] is state:
@@ -210,16 +232,14 @@ class Binding:
         try:
             converted = self.fit.coerce(value)
         except (ValueError, TypeError):
-            secret = self.described is not None and self.described.secret
-            shown = "its secret value" if secret else f"value {_short(value)}"
+            shown = written(value, 80, secret=self.secret)
             raise BindingError(
-                f"{self.path!r} is bound to variable {self.variable!r}, but {shown} does not fit: "
+                f"{self.path!r} is bound to variable {self.variable!r}, but its value {shown} does not fit: "
                 f"it takes {self.fit.allowed}. Set the variable to that",
                 {"path": self.path, "variable": self.variable, "allowed": self.fit.allowed},
             ) from None
-        if self.models is not None:
-            # Without a base this checks what can be known of the name alone.
-            self.models.lm_for(None, converted)
+        # Without a base this checks what can be known of the name alone.
+        self.lm_for(None, converted)
         return converted
 
     def check_at_bind(self) -> None:
@@ -254,11 +274,6 @@ class Binding:
 def _own(value: Any) -> Any:
     # The mirror's values are shared by every reader.
     return copy.deepcopy(value) if isinstance(value, list | dict) else value
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004
 
 
 def same(one: Any, other: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import dspy
@@ -13,9 +12,10 @@ from snakepit_bridge.dspy_integration.binding import Binding
 from snakepit_bridge.dspy_integration.overlay import overlay_of, reads_binding
 from snakepit_bridge.dspy_integration.paths import render, unknown
 from snakepit_bridge.dspy_integration.program import Program
+from snakepit_bridge.dspy_integration.report import Effective, EffectiveTable
 from snakepit_bridge.dspy_integration.scope import active, find
 from snakepit_bridge.dspy_integration.targets import locate
-from snakepit_bridge.exceptions import BindingError
+from snakepit_bridge.exceptions import BindingError, BridgeError
 
 
 def bindings(program: Any) -> dict[str, str]:
@@ -23,28 +23,13 @@ def bindings(program: Any) -> dict[str, str]:
     return {binding.path: binding.variable for binding in program_of(program).bindings.values()}
 
 
-@dataclass(frozen=True, slots=True)
-class Effective:
-    """A binding as it is now.
+def effective(program: Any) -> EffectiveTable:
+    """What each path of a program has now, and why. Without an rpc.
 
-    Attributes:
-        variable: the variable's name.
-        value: what the path has: in a call as of its snapshot, else the newest this context has seen.
-        version: the variable's version; None if it does not exist, so that the default is in use.
-        detached: whether something else was assigned everywhere the binding had reached.
-        uncovered: predictors that the binding would reach if it were made now, but does not: added later, or assigned.
+    A dict from path to `Effective` that prints as a table, in notebooks too.
     """
-
-    variable: str
-    value: Any
-    version: int | None
-    detached: bool
-    uncovered: tuple[str, ...] = ()
-
-
-def effective(program: Any) -> dict[str, Effective]:
-    """What each path of a program has now, and why. Without an rpc."""
-    return {binding.path: _effective(program, binding) for binding in program_of(program).bindings.values()}
+    known = program_of(program).bindings.values()
+    return EffectiveTable({binding.path: _effective(program, binding) for binding in known})
 
 
 def on_change(program: Any, path: str, callback: Callable[[str, Any, Any], object]) -> None:
@@ -82,18 +67,23 @@ def bound(program: Any, path: str) -> Binding:
 
 def _effective(program: Any, binding: Binding) -> Effective:
     scope = find(active(), binding.session)
-    if scope is not None and binding.variable in scope.snapshot.names:
-        state = scope.snapshot.variables.get(binding.variable)
-        value, version = binding.value_in(scope.snapshot), state.version if state is not None else None
-    else:
-        value, version = binding.newest_value(), binding.newest_state()[1]
+    inside = scope is not None and binding.variable in scope.snapshot.names
+    state = scope.snapshot.variables.get(binding.variable) if scope is not None and inside else None
+    version = (state.version if state is not None else None) if inside else binding.newest_state()[1]
+    value: Any = None
+    error = None
+    try:
+        value = binding.value_in(scope.snapshot) if scope is not None and inside else binding.newest_value()
+    except BridgeError as failure:
+        error = failure
     uncovered = []
     if binding.target.kind != "attribute":
         for reached in locate(program, _requested(binding)).reached:
             overlay = overlay_of(reached.module)
             if overlay is None or not overlay.serves(binding):
                 uncovered.append(_name_of(program, reached.module))
-    return Effective(binding.variable, value, version, not reads_binding(program, binding), tuple(uncovered))
+    detached = not reads_binding(program, binding)
+    return Effective(binding.variable, value, version, detached, tuple(uncovered), binding.secret, error)
 
 
 def _requested(binding: Binding) -> str:

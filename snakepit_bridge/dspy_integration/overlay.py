@@ -150,7 +150,7 @@ def choose_model(binding: Binding, base: Any, snapshot: Snapshot) -> Any:
     """
     base = base or dspy.settings.lm
     value = binding.value_in(snapshot)
-    return base if value is None or binding.models is None else binding.models.lm_for(base, value)
+    return base if value is None or binding.models is None else binding.lm_for(base, value)
 
 
 def demos_for(found: Candidate, value: Any) -> list[Any] | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from snakepit_bridge.dspy_integration import editions
 from snakepit_bridge.dspy_integration.binding import MISSING, Binding, Target, same
+from snakepit_bridge.dspy_integration.written import written
 
 if TYPE_CHECKING:
     from snakepit_bridge.mirror import Snapshot
@@ -82,6 +83,8 @@ class Program:
                 return {}
             self._seen[session] = snapshot
             changed = self._changed(session, snapshot)
+            if changed and logger.isEnabledFor(logging.DEBUG):
+                _log(snapshot, changed)
             for binding, old, new in changed:
                 # Emptied by an unbind, also by one inside a callback.
                 for callback in tuple(binding.callbacks):
@@ -104,6 +107,14 @@ class Program:
                     changed.append((binding, old, new))
                     self._values[target] = new
         return changed
+
+
+def _log(snapshot: Snapshot, changed: list[tuple[Binding, Any, Any]]) -> None:
+    steps = (
+        f"{binding.path} {written(old, 40, secret=binding.secret)} -> {written(new, 40, secret=binding.secret)}"
+        for binding, old, new in changed
+    )
+    logger.debug("session %r at revision %d: %s", snapshot.session_id, snapshot.revision, ", ".join(steps))
 
 
 def _value_of(state: Any, binding: Binding) -> Any:

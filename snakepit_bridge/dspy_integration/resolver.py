@@ -12,6 +12,7 @@ from snakepit_bridge.dspy_integration.modules import AWARE, VariableAwareMixin
 from snakepit_bridge.dspy_integration.paths import closest
 from snakepit_bridge.exceptions import UnknownModuleError
 from snakepit_bridge.session_context import session_of
+from snakepit_bridge.withheld import WITHHELD
 
 _NAMES = "Predict,ChainOfThought,ReAct,ProgramOfThought,MultiChainComparison,BestOfN,Refine,CodeAct,RLM,ReActV2,Flex"
 
@@ -32,8 +33,8 @@ def plain_name(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter not in "_- ")
 
 
-def pick(name: Any, known: Mapping[str, Any], variable: str) -> str:
-    """The key of `known` that a value means: itself, in any case, or by an alias.
+def pick(name: Any, known: Mapping[str, Any], variable: str, *, secret: bool = False) -> str:
+    """The key of `known` that a value means: itself, in any case, or by an alias. Names no secret.
 
     Raises:
         UnknownModuleError: none.
@@ -46,12 +47,13 @@ def pick(name: Any, known: Mapping[str, Any], variable: str) -> str:
         for candidate in (wanted, plain_name(ALIASES.get(wanted, ""))):
             if candidate in by_plain:
                 return by_plain[candidate]
-    near = closest(str(name), known)
+    near = [] if secret else closest(str(name), known)
+    shown = WITHHELD if secret else str(name)
     raise UnknownModuleError(
-        f"variable {variable!r} names module {name!r}, which is not known here"
+        f"variable {variable!r} names module {shown!r}, which is not known here"
         + (f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(known)}")
         + " Give it to modules=, register_module or the variable's allowed modules",
-        {"variable": variable, "module": str(name), "known": ",".join(known)},
+        {"variable": variable, "module": shown, "known": ",".join(known)},
     )
 
 
@@ -107,7 +109,7 @@ class ModuleVariableResolver:
 
     async def _name(self, variable: str) -> str:
         found = await self._session.describe_async([variable])
-        return pick(found[variable].value, self._classes, variable)
+        return pick(found[variable].value, self._classes, variable, secret=found[variable].secret)
 
 
 async def create_variable_aware_module(

@@ -55,12 +55,13 @@ class VariableModule(Overlaid, dspy.Module):
         names = _allowed(found) or tuple(modules or ("Predict", "ChainOfThought"))
         self.variable = variable
         self.candidates = {name: _make(name, signature, modules or {}, variable) for name in names}
-        self.choice = pick(found.value, self.candidates, variable)
+        self._secret = found.secret
+        self.choice = pick(found.value, self.candidates, variable, secret=found.secret)
         bind(self, {"choice": Var(variable)}, session=session)
 
     def selected(self) -> Any:
         """The module in effect: in a call as of its snapshot, else the newest that this context has seen."""
-        return self.candidates[pick(self.choice, self.candidates, self.variable)]
+        return self.candidates[pick(self.choice, self.candidates, self.variable, secret=self._secret)]
 
     def forward(self, **kwargs: Any) -> Any:
         """Calls the module in effect."""

@@ -693,6 +693,7 @@ class VariableState(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     REDACTED_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name."""
     version: _builtins.int
@@ -701,6 +702,8 @@ class VariableState(_message.Message):
     """The session's revision at which this version was committed."""
     redacted: _builtins.bool
     """Whether the value is withheld because it is secret and the caller may not read secrets."""
+    secret: _builtins.bool
+    """Whether it is secret: for programs to use, and for nobody to print."""
     @_builtins.property
     def value(self) -> _value_pb2.Value:
         """The value. Absent if redacted."""
@@ -713,10 +716,11 @@ class VariableState(_message.Message):
         version: _builtins.int = ...,
         revision: _builtins.int = ...,
         redacted: _builtins.bool = ...,
+        secret: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "redacted", b"redacted", "revision", b"revision", "value", b"value", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "redacted", b"redacted", "revision", b"revision", "secret", b"secret", "value", b"value", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -182,7 +182,8 @@ def test_a_compiled_variable_module_keeps_the_demos_of_the_candidate_that_ran(
     program = sb.VariableModule("strategy", "question -> answer", session=session)
     trainset = [dspy.Example(question=f"{n}?", answer=f"{n}").with_inputs("question") for n in range(3)]
     optimizer = dspy.BootstrapFewShot(metric=lambda *_: True, max_bootstrapped_demos=3, max_labeled_demos=0)
-    compiled = optimizer.compile(program, trainset=trainset)
+    with pytest.warns(sb.LiveProgramWarning):
+        compiled = optimizer.compile(program, trainset=trainset)
     assert {name: len(found.demos) for name, found in compiled.named_predictors()} == {
         "candidates['Predict']": 3,
         "candidates['ChainOfThought'].predict": 0,

@@ -196,6 +196,10 @@ async fn lists_and_histories_never_show_a_secret() {
     let version = versions(&session, history).await.unwrap().versions.remove(0);
     assert_eq!((version.value, version.redacted), (None, true));
     assert_eq!(session.value("key").await, int(42).kind.unwrap(), "who may read secrets reads it by name");
+    let mut told = session.sync(0, &["key", "n"], &[]).await.unwrap().changed;
+    told.sort_by(|one, other| one.name.cmp(&other.name));
+    let told: Vec<_> = told.into_iter().map(|it| (it.value, it.redacted, it.secret)).collect();
+    assert_eq!(told, [(Some(int(42)), false, true), (Some(int(1)), false, false)], "a mirror knows which not to print");
 }
 
 #[tokio::test]
@@ -207,7 +211,7 @@ async fn without_the_right_to_secrets_their_values_are_shown_nowhere() {
     let variable = session.get("key").await.unwrap();
     assert_eq!((variable.value, variable.redacted), (None, true));
     let state = session.sync(0, &["key"], &[]).await.unwrap().changed.remove(0);
-    assert_eq!((state.value, state.redacted), (None, true));
+    assert_eq!((state.value, state.redacted, state.secret), (None, true, true));
     let mut latest = session.watch(session.watch_of(WatchMode::Latest)).await.unwrap();
     let mut every = session.watch(session.watch_of(WatchMode::Every)).await.unwrap();
     every.message().await.unwrap();

@@ -37,8 +37,8 @@ pub(in crate::service) fn variable(variable: &Variable, secrets: Show) -> proto:
 
 fn state(variable: &Variable, secrets: Show) -> proto::VariableState {
     let (value, redacted) = show(&variable.value, variable.spec.secret, secrets);
-    let (version, revision) = (variable.version, variable.revision);
-    proto::VariableState { name: variable.name.to_string(), value, version, revision, redacted }
+    let (version, revision, secret) = (variable.version, variable.revision, variable.spec.secret);
+    proto::VariableState { name: variable.name.to_string(), value, version, revision, redacted, secret }
 }
 
 pub(in crate::service) fn sync(at: Position, sync: Sync, secrets: Show) -> proto::SyncVariablesResponse {
