@@ -47,7 +47,8 @@ class ModelChoice:
         if kept is not None and kept[0] is base:
             return kept[1]
         copy = base.copy(model=model)
-        copy.kwargs, copy.history, copy.callbacks = base.kwargs, base.history, base.callbacks
+        # An LM of one's own need not have all of them.
+        vars(copy).update({name: vars(base)[name] for name in ("kwargs", "history", "callbacks") if name in vars(base)})
         if len(self._copies) >= _KEPT:
             self._copies.clear()
         self._copies[id(base), model] = (base, copy)

@@ -43,7 +43,7 @@ class AsyncWhole(dspy.Module):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.draft = dspy.Predict("question -> draft")
-        self.part = Part()
+        self.part: Any = Part()
         self.polish = dspy.ChainOfThought("question, draft -> answer")
         self.k = 0
 
