@@ -49,7 +49,7 @@ class ModelChoice:
         kept = self._kept(base, model)
         if kept is None:
             kept = base.copy(model=model)
-            kept.kwargs, kept.history, kept.callbacks = base.kwargs, base.history, base.callbacks
+            _share(kept, base, "kwargs", "history", "callbacks")
             self._keep(base, model, kept)
         return kept
 
@@ -84,7 +84,7 @@ class ModelChoice:
         kept = self._kept(base, name)
         if kept is None:
             kept = chosen.copy(**{key: given[key] for key in _OF_AN_ATTEMPT if given.get(key) is not None})
-            kept.history = chosen.history
+            _share(kept, chosen, "history")
             self._keep(base, name, kept)
         return kept
 
@@ -125,8 +125,13 @@ def with_parameters(lm: Any, parameters: Mapping[str, Any]) -> Any:
         return None
     copy = lm.copy()
     copy.kwargs = {name: value for name, value in (lm.kwargs | parameters).items() if value is not None}
-    copy.history, copy.callbacks = lm.history, lm.callbacks
+    _share(copy, lm, "history", "callbacks")
     return copy
+
+
+def _share(copy: Any, base: Any, *names: str) -> None:
+    # An LM of one's own need not have all of them.
+    vars(copy).update({name: vars(base)[name] for name in names if name in vars(base)})
 
 
 def lm_settings(lm: Any) -> dict[str, Any]:

@@ -230,7 +230,8 @@ class Overlay:
     def view(self) -> View:
         """What holds for the call in progress; outside a call what holds now."""
         scope = active()
-        return self.newest_view if scope is None or scope.edition is None else self.view_at(scope.edition)
+        edition = scope.edition if scope is not None else None
+        return self.newest_view if edition is None else self.view_at(edition)
 
     def view_at(self, edition: Edition) -> View:
         """What holds for calls that began in an edition."""
@@ -287,9 +288,10 @@ class Overlay:
 
     def covered_by(self, scope: Scope | None) -> bool:
         """Whether an entry inside `scope` needs no scope of its own, as in `forward` after `()`."""
-        if scope is None or scope.edition is None:
+        edition = scope.edition if scope is not None else None
+        if scope is None or edition is None:
             return False
-        return scope.opener is self or self.view_at(scope.edition).covered_by(scope)
+        return scope.opener is self or self.view_at(edition).covered_by(scope)
 
     def open(self, module: Any, outer: Scope | None) -> Scope | None:
         """The scope that a call of `module` runs in, with what `outer` lacks taken now."""
@@ -320,12 +322,13 @@ class Overlay:
         return scope
 
     def _begin(self, outer: Scope | None) -> tuple[Scope | None, Edition]:
-        if outer is None:
-            return None, current()
-        if outer.edition is not None:
-            return outer, outer.edition
-        # The first call inside an `sb.snapshot`.
+        edition = outer.edition if outer is not None else None
+        if edition is not None:
+            return outer, edition
         edition = current()
+        if outer is None:
+            return None, edition
+        # The first call inside an `sb.snapshot`.
         return Scope(outer.session, outer.snapshot, outer, edition, pinned=outer.pinned, opener=self), edition
 
     def _held(self, view: View, session: Session) -> Snapshot | None:

@@ -51,6 +51,19 @@ def state_of(body: dict[str, Any]) -> tuple[int, ...]:
     )
 
 
+class Silent(dspy.Module):
+    """Asks no LM."""
+
+    def __init__(self, *, inner: bool = True) -> None:
+        super().__init__()
+        self.k = 0
+        if inner:
+            self.silent = Silent(inner=False)
+
+    def forward(self) -> Any:
+        return dspy.Prediction(k=self.k)
+
+
 def unbind_and_bind(program: Any, session: Any) -> None:
     sb.unbind(program)
     sb.bind(program, TWO, session=session)
@@ -121,10 +134,39 @@ def test_calls_in_threads_see_a_whole_binding_or_none_while_a_program_is_unbound
         done.set()
     assert set(found.values()) <= {0, 1, 2}
     assert {len(set(state_of(body))) for body in instant_lm.requests} == {1}
+    # Of a call that is over, nothing may hold on to what it ran with.
     sb.bind(program, ONE, session=both)
     sb.unbind(program)
     assert type(program) is Pair
     assert type(program.draft) is dspy.Predict
+
+
+def test_a_thread_may_outlive_the_call_that_started_it(
+    session: BlockingContext, other: BlockingContext, often_switching: None
+) -> None:
+    class Starts(Silent):
+        def forward(self) -> Any:
+            thread = threading.Thread(target=sb.carry(self.read))
+            threads.append(thread)
+            thread.start()
+
+        def read(self) -> None:
+            try:
+                for _ in range(100):
+                    found.add((self.k, self.silent().k))
+            except BaseException as error:
+                found.add((type(error), str(error)))
+
+    threads: list[threading.Thread] = []
+    found: set[Any] = set()
+    program = sb.bind(Starts(), {"k": "tokens", "silent.k": "tokens"}, session=session)
+    for number in range(60):
+        other.set_variable("tokens", number)
+        program()
+    for thread in threads:
+        thread.join()
+    # Each went on with the snapshot of its call.
+    assert found == {(number, number) for number in range(60)}
 
 
 def test_what_is_bound_inside_a_call_is_bound_at_once(lm: RecordingLM, session: BlockingContext) -> None:
@@ -155,13 +197,13 @@ def test_what_is_bound_inside_a_call_keeps_the_calls_own_state(
             self.k = 0
 
         def forward(self, inner: Any) -> Any:
-            other.set_variables({"tokens": 222, "later": 0.75})
-            sb.bind(inner, {"max_tokens": "tokens", "temperature": "later"}, session=session)
+            other.set_variables({"t": 0.5, "later": 0.75})
+            sb.bind(inner, {"top_p": "t", "temperature": "later"}, session=session)
             return inner(question="why?")
 
-    program = sb.bind(Binds(), {"k": "tokens"}, session=session)
+    program = sb.bind(Binds(), {"k": "t"}, session=session)
     answer = program(inner=dspy.Predict("question -> answer"))
-    assert (lm.requests[0]["max_completion_tokens"], lm.requests[0]["temperature"]) == (111, 0.75)
+    assert (lm.requests[0]["top_p"], lm.requests[0]["temperature"]) == (0.25, 0.75)
     assert sb.revision_of(answer) is not None
     assert sb.revision_of(answer) < other.revision  # type: ignore[operator]
 
@@ -169,20 +211,21 @@ def test_what_is_bound_inside_a_call_keeps_the_calls_own_state(
 def test_one_snapshot_holds_also_for_a_program_bound_inside_it(
     lm: RecordingLM, session: BlockingContext, other: BlockingContext
 ) -> None:
+    session.register_variable("later", "float", 0.25)
     one = sb.bind(dspy.Predict("question -> answer"), {"temperature": "t"}, session=session)
     with sb.snapshot(session):
-        other.set_variables({"t": 0.5, "tokens": 222})
-        two = sb.bind(Pair(), {"temperature": "t", "max_tokens": "tokens"}, session=session, refresh="step")
+        other.set_variables({"t": 0.5, "later": 0.5})
+        two = sb.bind(Pair(), {"temperature": "t", "top_p": "later"}, session=session, refresh="step")
         two(question="why?")
-        other.set_variables({"t": 0.75, "tokens": 333})
+        other.set_variables({"t": 0.75, "later": 0.75})
         one(question="why?")
-        sb.bind(one, {"temperature": "t", "max_tokens": "tokens"}, session=session)
+        sb.bind(one, {"temperature": "t", "top_p": "later"}, session=session)
         one(question="why?")
-    assert [(body["temperature"], body.get("max_completion_tokens")) for body in lm.requests] == [
-        (0.25, 222),
-        (0.25, 222),
+    assert [(body["temperature"], body.get("top_p")) for body in lm.requests] == [
+        (0.25, 0.5),
+        (0.25, 0.5),
         (0.25, None),
-        (0.25, 333),
+        (0.25, 0.75),
     ]
 
 
