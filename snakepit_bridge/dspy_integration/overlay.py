@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dspy
@@ -74,9 +74,10 @@ class View:
 
     def covered_by(self, scope: Scope | None) -> bool:
         """Whether a call inside `scope` needs no snapshot of its own."""
-        return scope is not None and all(self._covered(scope, session) for session in self.sessions)
+        return scope is not None and all(self.covered(scope, session) for session in self.sessions)
 
-    def _covered(self, scope: Scope | None, session: Session) -> bool:
+    def covered(self, scope: Scope | None, session: Session) -> bool:
+        """Whether a call inside `scope` needs no snapshot of one session."""
         found = find(scope, session)
         if found is None or (self.step and not found.pinned):
             return False
@@ -84,10 +85,6 @@ class View:
             self.covering = found.snapshot
             return True
         return False
-
-    def lacking(self, scope: Scope | None) -> Iterator[Session]:
-        """The sessions of which a call inside `scope` has to take a snapshot."""
-        return (session for session in self.sessions if not self._covered(scope, session))
 
     def check(self, module: Any, session: Session, snapshot: Snapshot) -> None:
         """Checks a snapshot whole, before any of it is used.
@@ -297,7 +294,9 @@ class Overlay:
         """The scope that a call of `module` runs in, with what `outer` lacks taken now."""
         scope, edition = self._begin(outer)
         view = self.view_at(edition)
-        for session in view.lacking(outer):
+        for session in view.sessions:
+            if view.covered(outer, session):
+                continue
             snapshot = self._held(view, session)
             if snapshot is None:
                 try:
@@ -311,7 +310,9 @@ class Overlay:
         """`open`, without blocking the loop."""
         scope, edition = self._begin(outer)
         view = self.view_at(edition)
-        for session in view.lacking(outer):
+        for session in view.sessions:
+            if view.covered(outer, session):
+                continue
             snapshot = self._held(view, session)
             if snapshot is None:
                 try:
