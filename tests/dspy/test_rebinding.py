@@ -106,15 +106,16 @@ def test_calls_in_threads_see_one_binding_or_the_other_while_a_program_is_reboun
         program.k = 0
         sb.bind(program, ONE, session=session)
         found: dict[str, int] = {}
-        with _calling(program, found) as done:
-            for _ in range(40):
+        with _calling(program, found):
+            for turn in range(1000):
                 sb.bind(program, TWO, session=session)
                 sb.bind(program, ONE, session=session)
-            done.set()
+                if turn >= 40 and {*found.values()} == {1, 2}:
+                    break
     states: dict[str, set[int]] = {question: {k} for question, k in found.items()}
     for body in instant_lm.requests:
         states[_question_of(body)] |= set(state_of(body))
-    assert {1, 2} == set(found.values())
+    assert {*found.values()} == {1, 2}
     assert all(len(seen) == 1 for seen in states.values())
 
 
@@ -124,14 +125,13 @@ def test_calls_in_threads_see_a_whole_binding_or_none_while_a_program_is_unbound
     program = Pair()
     program.k = 0
     found: dict[str, int] = {}
-    with _calling(program, found) as done:
+    with _calling(program, found):
         for _ in range(40):
             sb.bind(program, ONE, session=both)
             sb.unbind(program)
             sb.bind(program, TWO, session=both)
             sb.bind(program, ONE, session=both)
             sb.unbind(program)
-        done.set()
     assert set(found.values()) <= {0, 1, 2}
     assert {len(set(state_of(body))) for body in instant_lm.requests} == {1}
     # Of a call that is over, nothing may hold on to what it ran with.
@@ -305,15 +305,15 @@ def test_unbind_returns_only_when_no_callback_of_the_path_runs(
 
 @pytest.fixture
 def often_switching() -> Iterator[None]:
-    """Threads take turns a thousand times as often as usual."""
+    """Threads take turns fifty times as often as usual."""
     usual = sys.getswitchinterval()
-    sys.setswitchinterval(usual / 1000)
+    sys.setswitchinterval(usual / 50)
     yield
     sys.setswitchinterval(usual)
 
 
 class _calling:  # noqa: N801
-    """Three threads that call a program through all entries, until the event is set; what they raise is raised."""
+    """Three threads that call a program through all entries meanwhile; what they raise is raised."""
 
     def __init__(self, program: Any, found: dict[str, int]) -> None:
         self._program, self._found = program, found
@@ -332,10 +332,9 @@ class _calling:  # noqa: N801
                 self._raised.append(error)
                 return
 
-    def __enter__(self) -> threading.Event:
+    def __enter__(self) -> None:
         for thread in self._threads:
             thread.start()
-        return self._done
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
