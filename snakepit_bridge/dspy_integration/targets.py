@@ -109,6 +109,12 @@ def _owner(program: Any, steps: list[Step], path: str) -> Any:
         raise BindingError(
             f"cannot bind {path!r}: {render(steps)} is a {type(owner).__name__}, not a dspy.Module", {"path": path}
         )
+    if not any(below is owner for _, below in program.named_sub_modules(type_=dspy.Module)):
+        raise BindingError(
+            f"cannot bind {path!r}: DSPy finds the modules of a program in attributes, lists and dicts only, and "
+            f"{render(steps)} is in something else. Keep it in one of those, or bind that module by itself",
+            {"path": path},
+        )
     return owner
 
 
