@@ -19,8 +19,8 @@ EXPORTS = {
         "MODULE_REGISTRY", "BindingError", "Effective", "ModelNotAllowedError", "ModuleVariableResolver",
         "UnknownModuleError", "Var", "VariableAwareChainOfThought", "VariableAwareMixin", "VariableAwarePredict",
         "VariableAwareProgramOfThought", "VariableAwareReAct", "VariableModule", "bind", "bind_async", "bind_matching",
-        "bind_matching_async", "bindings", "create_variable_aware_module", "effective", "on_change", "revision_of",
-        "snapshot", "unbind",
+        "bind_matching_async", "bindings", "create_variable_aware_module", "effective", "load_bindings",
+        "load_bindings_async", "on_change", "revision_of", "save_bindings", "snapshot", "unbind",
     },
     "snakepit_bridge.local_lm": {"LocalLM", "LocalModelError", "cached_model", "fetch_model"},
 }  # fmt: skip

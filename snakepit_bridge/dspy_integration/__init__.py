@@ -29,6 +29,7 @@ from snakepit_bridge.dspy_integration.resolver import (
     ModuleVariableResolver,
     create_variable_aware_module,
 )
+from snakepit_bridge.dspy_integration.saved import load_bindings, load_bindings_async, save_bindings
 from snakepit_bridge.dspy_integration.scope import revision_of, snapshot
 from snakepit_bridge.dspy_integration.table import Effective
 from snakepit_bridge.dspy_integration.variable_module import VariableModule
@@ -54,8 +55,11 @@ __all__ = [
     "bindings",
     "create_variable_aware_module",
     "effective",
+    "load_bindings",
+    "load_bindings_async",
     "on_change",
     "revision_of",
+    "save_bindings",
     "snapshot",
     "unbind",
 ]

@@ -6,12 +6,12 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import dspy
 
 from snakepit_bridge.dspy_integration.attributes import install
-from snakepit_bridge.dspy_integration.binding import MISSING, Binding, Target, Var, drop_released
+from snakepit_bridge.dspy_integration.binding import MISSING, Binding, Refresh, Target, Var, drop_released
 from snakepit_bridge.dspy_integration.lookup import bound, program_of
 from snakepit_bridge.dspy_integration.models import ModelChoice
 from snakepit_bridge.dspy_integration.overlaid import discard_overlay, ensure_overlay
@@ -25,7 +25,6 @@ from snakepit_bridge.variables import Variable
 
 logger = logging.getLogger(__name__)
 
-Refresh = Literal["call", "step"]
 Bindings = Mapping[str, str | Var]
 P = TypeVar("P")
 
@@ -46,13 +45,13 @@ def bind(
 
     Args:
         program: a `dspy.Module`.
-        bindings: path -> variable, or `Var` with a default. A path ends in a generation parameter ("temperature",
+        bindings: path -> variable, or `Var` with more. A path ends in a generation parameter ("temperature",
             "lm.top_k"), "model", "instructions", "demos" or a plain attribute ("k", "self.k"), after steps to the
             object that it stands on ("generate.temperature", "steps[0].k", "choices['x'].model"). A generation
             parameter of a module that contains predictors is meant for all of them; the longer path wins.
         session: a SessionContext or its blocking twin. May be left out for a variable-aware module that has one.
         refresh: "call": one snapshot for a whole call. "step": also a new one for each predictor call, for agents that
-            run long.
+            run long. A `Var` may say its own.
         models: for "model", the LMs that may be chosen, by name. Without it a model of the same provider as the
             predictor's LM may be chosen.
 
@@ -135,7 +134,7 @@ class _Plan:
     program: Any
     session: Session
     sites: tuple[tuple[Site, Var], ...]
-    step: bool
+    refresh: Refresh
     models: Mapping[str, Any] | None
 
     @property
@@ -153,8 +152,7 @@ class _Plan:
 def _plan(program: Any, wanted: Bindings, session: Any, refresh: Refresh, models: Mapping[str, Any] | None) -> _Plan:
     if not isinstance(program, dspy.Module):
         raise BindingError(f"only a dspy.Module can be bound, not {program!r}")
-    if refresh not in {"call", "step"}:
-        raise BindingError(f"refresh is 'call' or 'step', not {refresh!r}")
+    _check(refresh)
     sites: dict[Target, tuple[Site, Var]] = {}
     for path, variable in wanted.items():
         var = Var(variable) if isinstance(variable, str) else variable
@@ -162,13 +160,19 @@ def _plan(program: Any, wanted: Bindings, session: Any, refresh: Refresh, models
             raise BindingError(
                 f"{path!r} is bound to the name of a variable or an sb.Var, not {variable!r}", {"path": path}
             )
+        _check(var.refresh or refresh)
         site = locate(program, path)
         if site.target in sites:
             raise BindingError(f"{path!r} is bound twice", {"path": path})
         sites[site.target] = (site, var)
     if models is not None and all(target.kind != "model" for target in sites):
         raise BindingError("models= is the table of a bound model, but no path ends in 'model'")
-    return _Plan(program, _session_for(program, session), tuple(sites.values()), refresh == "step", models)
+    return _Plan(program, _session_for(program, session), tuple(sites.values()), refresh, models)
+
+
+def _check(refresh: str) -> None:
+    if refresh not in {"call", "step"}:
+        raise BindingError(f"refresh is 'call' or 'step', not {refresh!r}")
 
 
 def _session_for(program: Any, session: Any) -> Session:
@@ -211,9 +215,8 @@ def _say(done: str, program: Any, found: Sequence[Binding]) -> None:
 def _make(plan: _Plan, site: Site, var: Var, described: Variable | None) -> Binding:
     target = site.target
     models = ModelChoice(target.path, var.name, plan.models) if target.kind == "model" else None
-    binding = Binding(
-        target, var, session=plan.session, fit=site.fit, models=models, step=plan.step, described=described
-    )
+    step = (var.refresh or plan.refresh) == "step"
+    binding = Binding(target, var, session=plan.session, fit=site.fit, models=models, step=step, described=described)
     binding.check_at_bind()
     value = described.value if described is not None else var.default
     for reached in site.reached if value is not None and value is not MISSING else ():
