@@ -16,7 +16,7 @@ import dspy
 
 from snakepit_bridge.dspy_integration.binding import MISSING, Binding, same
 from snakepit_bridge.dspy_integration.models import with_parameters
-from snakepit_bridge.dspy_integration.overlay import Overlay, choose_model, demos_for, detached
+from snakepit_bridge.dspy_integration.overlay import Overlay, detached
 from snakepit_bridge.dspy_integration.prompts import (
     description_of,
     replace_task,
@@ -24,6 +24,7 @@ from snakepit_bridge.dspy_integration.prompts import (
     with_instructions,
 )
 from snakepit_bridge.dspy_integration.scope import KEY, Scope, active, find
+from snakepit_bridge.dspy_integration.view import choose_model, demos_for
 from snakepit_bridge.exceptions import BindingError
 
 _storing: ContextVar[bool] = ContextVar("snakepit_storing", default=False)

@@ -14,9 +14,9 @@ from snakepit_bridge.dspy_integration.attributes import store
 from snakepit_bridge.dspy_integration.binding import Binding
 from snakepit_bridge.dspy_integration.modules import AWARE
 from snakepit_bridge.dspy_integration.overlaid import Overlaid, discard_overlay
-from snakepit_bridge.dspy_integration.overlay import overlay_of
 from snakepit_bridge.dspy_integration.paths import walk
 from snakepit_bridge.dspy_integration.scope import active, find
+from snakepit_bridge.dspy_integration.view import overlay_of
 from snakepit_bridge.exceptions import BindingError
 
 if TYPE_CHECKING:
