@@ -147,7 +147,8 @@ def test_the_checker_finds_a_mix_where_inner_calls_take_their_own_snapshot(
     run: Any, moving: InstantLM, other: BlockingContext, blocking: BlockingContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No call finds the snapshot of the one around it.
-    monkeypatch.setattr("snakepit_bridge.dspy_integration.view.find", lambda *_: None)
+    for where in ("view", "overlay"):
+        monkeypatch.setattr(f"snakepit_bridge.dspy_integration.{where}.find", lambda *_: None)
     first_revision = register(other)
     program = sb.bind(Whole(), BINDINGS, session=blocking)
     assert all(checked(program, moving, first_revision, run))
