@@ -282,7 +282,7 @@ def store(module: Any, binding: Binding, value: Any) -> None:
         state[value.attribute] = dict(value.tools)
     elif binding.models is not None:
         base = state["lm"] or dspy.settings.lm
-        state["lm"] = value if isinstance(value, dspy.BaseLM) else binding.models.lm_for(base, value)
+        state["lm"] = value if isinstance(value, dspy.BaseLM) else binding.lm_for(base, value)
 
 
 def install(cls: type, name: str) -> None:
