@@ -23,7 +23,7 @@ EXPORTS = {
         "VariableAwareReActV2", "VariableAwareRefine", "VariableModule", "bind", "bind_async", "bind_matching",
         "bind_matching_async", "bindings", "carry", "create_variable_aware_module", "effective", "on_change",
         "revision_of", "snapshot", "unbind", "EnvelopeError", "LiveProgramWarning", "Published", "dump", "freeze",
-        "freeze_async", "load", "publish", "publish_async",
+        "freeze_async", "load", "load_bindings", "load_bindings_async", "save_bindings", "publish", "publish_async",
     },
     "snakepit_bridge.local_lm": {"LocalLM", "LocalModelError", "cached_model", "fetch_model"},
 }  # fmt: skip

@@ -9,7 +9,10 @@ Loggers, all below `snakepit_bridge`; no secret is ever logged:
     dspy_integration.binder     info     what was bound and unbound
     dspy_integration.program    debug    what was different for a call: revision, paths, old and new values
                                 error    a callback that raised
-    dspy_integration.overlay    warning  an assignment detached a path; a call went on with defaults
+    dspy_integration.overlay    warning  an assignment detached a path
+    dspy_integration.view       warning  a call went on with defaults
+    dspy_integration.freezing   warning  a frozen program has no adapter of its own
+    dspy_integration.saved      warning  what was bound on a part is not saved with the whole
     freshness                   warning  the server is away, or the session was replaced
                                 info     the server is back
 """
@@ -40,6 +43,7 @@ from snakepit_bridge.dspy_integration.resolver import (
     ModuleVariableResolver,
     create_variable_aware_module,
 )
+from snakepit_bridge.dspy_integration.saved import load_bindings, load_bindings_async, save_bindings
 from snakepit_bridge.dspy_integration.scope import revision_of, snapshot
 from snakepit_bridge.dspy_integration.tables import Tables
 from snakepit_bridge.dspy_integration.variable_module import VariableModule
@@ -77,10 +81,13 @@ __all__ = [
     "freeze",
     "freeze_async",
     "load",
+    "load_bindings",
+    "load_bindings_async",
     "on_change",
     "publish",
     "publish_async",
     "revision_of",
+    "save_bindings",
     "snapshot",
     "unbind",
 ]

@@ -16,7 +16,7 @@ import dspy
 
 from snakepit_bridge.dspy_integration.binding import MISSING, Binding, same
 from snakepit_bridge.dspy_integration.models import with_parameters
-from snakepit_bridge.dspy_integration.overlay import Overlay, choose_model, demos_for, detached
+from snakepit_bridge.dspy_integration.overlay import Overlay, detached
 from snakepit_bridge.dspy_integration.prompts import (
     description_of,
     replace_task,
@@ -24,6 +24,7 @@ from snakepit_bridge.dspy_integration.prompts import (
     with_instructions,
 )
 from snakepit_bridge.dspy_integration.scope import KEY, Scope, active, find
+from snakepit_bridge.dspy_integration.view import choose_model, demos_for
 from snakepit_bridge.exceptions import BindingError
 
 _storing: ContextVar[bool] = ContextVar("snakepit_storing", default=False)
@@ -281,7 +282,7 @@ def store(module: Any, binding: Binding, value: Any) -> None:
         state[value.attribute] = dict(value.tools)
     elif binding.models is not None:
         base = state["lm"] or dspy.settings.lm
-        state["lm"] = value if isinstance(value, dspy.BaseLM) else binding.models.lm_for(base, value)
+        state["lm"] = value if isinstance(value, dspy.BaseLM) else binding.lm_for(base, value)
 
 
 def install(cls: type, name: str) -> None:

@@ -5,31 +5,26 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
 import dspy
 
 from snakepit_bridge.dspy_integration.attributes import install, install_tools
-from snakepit_bridge.dspy_integration.binding import MISSING, Binding, Target, Var, drop_released
+from snakepit_bridge.dspy_integration.binding import MISSING, Binding, Refresh, Var, drop_released
 from snakepit_bridge.dspy_integration.editions import lock, publish
 from snakepit_bridge.dspy_integration.lookup import bound, program_of
 from snakepit_bridge.dspy_integration.models import ModelChoice
 from snakepit_bridge.dspy_integration.overlaid import discard_overlay, ensure_overlay
-from snakepit_bridge.dspy_integration.overlay import Candidate, View, check_demos, overlay_of
+from snakepit_bridge.dspy_integration.plan import Bindings, Plan, find_matching, plan_of, refuse_idle, session_for
 from snakepit_bridge.dspy_integration.program import Program
-from snakepit_bridge.dspy_integration.tables import Tables
-from snakepit_bridge.dspy_integration.targets import Reached, Site, locate
+from snakepit_bridge.dspy_integration.tables import Tables, names_in
+from snakepit_bridge.dspy_integration.targets import Reached, Site
 from snakepit_bridge.dspy_integration.toolsets import agent_of
-from snakepit_bridge.exceptions import BindingError
-from snakepit_bridge.session import Session
-from snakepit_bridge.session_context import session_of
+from snakepit_bridge.dspy_integration.view import Candidate, View, check_demos, overlay_of
 from snakepit_bridge.variables import Variable
 
 logger = logging.getLogger(__name__)
 
-Refresh = Literal["call", "step"]
-Bindings = Mapping[str, str | Var]
 P = TypeVar("P")
 
 _emptied: list[weakref.ref[Any]] = []
@@ -49,14 +44,14 @@ def bind(
 
     Args:
         program: a `dspy.Module`.
-        bindings: path -> variable, or `Var` with a default. A path ends in a generation parameter ("temperature",
+        bindings: path -> variable, or `Var` with more. A path ends in a generation parameter ("temperature",
             "lm.top_k"), "model", "lm" (one of `models` by name), "instructions", "fields['answer'].desc", "demos",
             "adapter", an agent's "tools", or a plain attribute ("k", "self.k"), after steps to the object that it
             stands on ("generate.temperature", "steps[0].k", "choices['x'].model"). What shapes requests is, on a
             module that contains predictors, meant for all of them; the longer path wins.
         session: a SessionContext or its blocking twin. May be left out for a variable-aware module that has one.
         refresh: "call": one snapshot for a whole call. "step": also a new one for each predictor call, for agents that
-            run long.
+            run long. A `Var` may say its own.
         **tables: the LMs, tools and adapters that names in variables stand for; see `Tables`.
 
     Returns:
@@ -68,8 +63,8 @@ def bind(
         ModelNotAllowedError: the model variable names a model that may not be chosen.
         ServerUnavailableError: no answer, whatever the defaults.
     """
-    plan = _plan(program, bindings, session, refresh, tables)
-    _refuse_idle(plan)
+    plan = plan_of(program, bindings, session, refresh, tables)
+    refuse_idle(plan)
     _carry_out(plan)
     return program
 
@@ -83,8 +78,8 @@ async def bind_async(
     **tables: Unpack[Tables],
 ) -> P:
     """`bind`, without blocking the loop."""
-    plan = _plan(program, bindings, session, refresh, tables)
-    _refuse_idle(plan)
+    plan = plan_of(program, bindings, session, refresh, tables)
+    refuse_idle(plan)
     await _carry_out_async(plan)
     return program
 
@@ -97,8 +92,8 @@ def bind_matching(program: P, *, session: Any = None, refresh: Refresh = "call",
     Raises:
         BindingError: a variable has such a name but cannot hold what that takes, or the name has two meanings.
     """
-    matching = _matching(program, _session_for(program, session).list(""), tables)
-    _carry_out(_plan(program, matching, session, refresh, tables))
+    matching = find_matching(program, session_for(program, session).list(""), tables)
+    _carry_out(plan_of(program, matching, session, refresh, tables))
     return program
 
 
@@ -106,8 +101,8 @@ async def bind_matching_async(
     program: P, *, session: Any = None, refresh: Refresh = "call", **tables: Unpack[Tables]
 ) -> P:
     """`bind_matching`, without blocking the loop."""
-    matching = _matching(program, await _session_for(program, session).list_async(""), tables)
-    await _carry_out_async(_plan(program, matching, session, refresh, tables))
+    matching = find_matching(program, await session_for(program, session).list_async(""), tables)
+    await _carry_out_async(plan_of(program, matching, session, refresh, tables))
     return program
 
 
@@ -137,61 +132,7 @@ def unbind(program: Any, path: str | None = None) -> None:
     _say("unbound", program, removed)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    program: Any
-    session: Session
-    sites: tuple[tuple[Site, Var], ...]
-    step: bool
-    tables: Tables
-
-    @property
-    def names(self) -> list[str]:
-        return list(dict.fromkeys(var.name for _, var in self.sites))
-
-    @property
-    def lenient(self) -> bool:
-        return any(var.default is not MISSING for _, var in self.sites)
-
-    def missing(self, found: Mapping[str, Variable]) -> list[str]:
-        return [var.name for _, var in self.sites if var.default is MISSING and var.name not in found]
-
-
-def _plan(program: Any, wanted: Bindings, session: Any, refresh: Refresh, tables: Tables) -> _Plan:
-    if not isinstance(program, dspy.Module):
-        raise BindingError(f"only a dspy.Module can be bound, not {program!r}")
-    if refresh not in {"call", "step"}:
-        raise BindingError(f"refresh is 'call' or 'step', not {refresh!r}")
-    if unknown := set(tables) - Tables.__optional_keys__:
-        raise TypeError(f"bind() takes no argument {min(unknown)!r}")
-    sites: dict[Target, tuple[Site, Var]] = {}
-    for path, variable in wanted.items():
-        var = Var(variable) if isinstance(variable, str) else variable
-        if not isinstance(var, Var) or not isinstance(var.name, str):
-            raise BindingError(
-                f"{path!r} is bound to the name of a variable or an sb.Var, not {variable!r}", {"path": path}
-            )
-        site = locate(program, path, tables)
-        if site.target in sites:
-            raise BindingError(f"{path!r} is bound twice", {"path": path})
-        if site.target.slot[0] == "model" and site.target.name == "lm" and tables.get("models") is None:
-            raise BindingError(
-                f"{path!r} follows the name of an LM: give sb.bind models={{name: dspy.LM(...)}}", {"path": path}
-            )
-        sites[site.target] = (site, var)
-    return _Plan(program, _session_for(program, session), tuple(sites.values()), refresh == "step", tables)
-
-
-def _refuse_idle(plan: _Plan) -> None:
-    ends = {site.target.name if site.target.kind != "attribute" else "models" for site, _ in plan.sites}
-    for table, users in {"models": {"model", "lm", "models"}, "tools": {"tools"}, "adapters": {"adapter"}}.items():
-        if plan.tables.get(table) is not None and not users & ends:
-            raise BindingError(
-                f"{table}= is what {' or '.join(sorted(users - {table}) or [table])} may be, but no path ends in that"
-            )
-
-
-def _carry_out(plan: _Plan) -> None:
+def _carry_out(plan: Plan) -> None:
     if plan.sites:
         found = plan.session.describe(plan.names, allow_missing=plan.lenient)
         if plan.lenient and (missing := plan.missing(found)):
@@ -199,7 +140,7 @@ def _carry_out(plan: _Plan) -> None:
         _commit(plan, found)
 
 
-async def _carry_out_async(plan: _Plan) -> None:
+async def _carry_out_async(plan: Plan) -> None:
     if plan.sites:
         found = await plan.session.describe_async(plan.names, allow_missing=plan.lenient)
         if plan.lenient and (missing := plan.missing(found)):
@@ -207,16 +148,7 @@ async def _carry_out_async(plan: _Plan) -> None:
         _commit(plan, found)
 
 
-def _session_for(program: Any, session: Any) -> Session:
-    if session is None and isinstance(program, dspy.Module):
-        overlay = overlay_of(program)
-        session = overlay.context if overlay is not None else None
-    if session is None:
-        raise BindingError("say which session the variables are in: session=")
-    return session_of(session)
-
-
-def _commit(plan: _Plan, found: Mapping[str, Variable]) -> None:
+def _commit(plan: Plan, found: Mapping[str, Variable]) -> None:
     with lock:
         made = [(site, _make(plan, site, var, found.get(var.name))) for site, var in plan.sites]
         root = ensure_overlay(plan.program)
@@ -261,12 +193,14 @@ def _say(done: str, program: Any, found: Sequence[Binding]) -> None:
         logger.info("%s a %s, session %r: %s", done, type(program).__name__, found[0].session.session_id, paths)
 
 
-def _make(plan: _Plan, site: Site, var: Var, described: Variable | None) -> Binding:
+def _make(plan: Plan, site: Site, var: Var, described: Variable | None) -> Binding:
     target = site.target
     models = ModelChoice(target.path, var.name, plan.tables.get("models")) if target.kind == "model" else None
-    binding = Binding(
-        target, var, session=plan.session, fit=site.fit, models=models, step=plan.step, described=described
-    )
+    step = (var.refresh or plan.refresh) == "step"
+    binding = Binding(target, var, session=plan.session, fit=site.fit, models=models, step=step, described=described)
+    given = plan.tables.get(site.table) if site.table else None
+    if site.table and given is not None:
+        binding.needs = {site.table: names_in(given)}
     binding.check_at_bind()
     value = described.value if described is not None else var.default
     if value is None or value is MISSING:
@@ -313,20 +247,3 @@ def _around(program: Any, site: Site) -> list[Any]:
 
 def _modules(program: Any) -> Sequence[Any]:
     return [module for _, module in program.named_sub_modules(type_=dspy.Module)]
-
-
-def _matching(program: Any, listed: Sequence[Variable], tables: Tables) -> dict[str, str | Var]:
-    if not isinstance(program, dspy.Module):
-        raise BindingError(f"only a dspy.Module can be bound, not {program!r}")
-    found: dict[str, str | Var] = {}
-    for variable in listed:
-        if variable.name.rpartition(".")[2] == "lm" and tables.get("models") is None:
-            continue
-        try:
-            locate(program, variable.name, tables)
-        except BindingError as error:
-            if "ambiguous" in error.facts:
-                raise
-        else:
-            found[variable.name] = variable.name
-    return found

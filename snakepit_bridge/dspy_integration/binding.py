@@ -8,15 +8,15 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from snakepit_bridge.dspy_integration.generation import OTHERS, Fit
 from snakepit_bridge.dspy_integration.paths import Step, render
 from snakepit_bridge.dspy_integration.written import written
 from snakepit_bridge.exceptions import BindingError, ModelNotAllowedError, VariableNotFoundError
 from snakepit_bridge.withheld import WITHHELD
 
 if TYPE_CHECKING:
-    from snakepit_bridge.dspy_integration.generation import Fit
     from snakepit_bridge.dspy_integration.models import ModelChoice
     from snakepit_bridge.dspy_integration.program import Program
     from snakepit_bridge.mirror import Snapshot, VariableState
@@ -34,6 +34,8 @@ class _Missing:
 
 MISSING = _Missing()
 
+Refresh = Literal["call", "step"]
+
 
 @dataclass(frozen=True, slots=True)
 class Var:
@@ -43,10 +45,12 @@ class Var:
         name: the variable's name.
         default: the value while the variable does not exist, or while no server ever answered. Without it both are
             errors.
+        refresh: "call" or "step" for this binding alone; None: as `bind` is told.
     """
 
     name: str
     default: Any = MISSING
+    refresh: Refresh | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,9 @@ class Target:
         """The target as `bindings` reports it."""
         if self.kind == "description":
             return render((*self.owner, "fields", (self.name,), "desc"))
-        return render((*self.owner, self.said, self.name) if self.said else (*self.owner, self.name))
+        # Without "lm" these names would not be understood again.
+        said = self.said or ("lm" if self.kind == "parameter" and self.name in OTHERS else "")
+        return render((*self.owner, said, self.name) if said else (*self.owner, self.name))
 
     @property
     def slot(self) -> tuple[str, str]:
@@ -135,6 +141,8 @@ class Binding:
         self.serial = next(_serials)
         self.callbacks: list[Callable[[str, Any, Any], object]] = []
         self.program: Program | None = None
+        # Of the tables that its value is looked up in, the names.
+        self.needs: dict[str, list[str]] = {}
         self.lease = Lease(session, var.name)
         self._last: tuple[VariableState | None, Any] = (None, MISSING)
 

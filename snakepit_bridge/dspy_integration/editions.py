@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from weakref import ref
 
 if TYPE_CHECKING:
-    from snakepit_bridge.dspy_integration.overlay import Overlay, View
+    from snakepit_bridge.dspy_integration.overlay import Overlay
+    from snakepit_bridge.dspy_integration.view import View
 
 lock = threading.RLock()
 """Held while bindings change. Whoever holds it waits for no callback and no rpc."""

@@ -20,6 +20,7 @@ from snakepit_bridge.dspy_integration.scope import KEY, end, enter, leave, mark
 
 if TYPE_CHECKING:
     from snakepit_bridge.dspy_integration.overlay import Overlay
+    from snakepit_bridge.dspy_integration.scope import Scope
 
 _NAMES = ("__call__", "acall", "forward", "aforward")
 _guarded: WeakSet[Callable[..., Any]] = WeakSet()
@@ -51,35 +52,55 @@ def without_entries(state: dict[str, Any]) -> dict[str, Any]:
 
 def _guard(name: str, function: Callable[..., Any], owner: type | None) -> Callable[..., Any]:
     # Never through super(): an unbind in another thread may have given the module its own class back by then.
+    inner = name in {"forward", "aforward"}
     if name in {"acall", "aforward"} or inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
         async def entered_async(self: Any, *args: Any, **kwargs: Any) -> Any:
             run = function if owner is None else getattr(owner, name)
-            return await run_async_in_scope(run, self, args, kwargs)
+            if run is dspy.Module.acall and not _has_aforward(self):
+                # In a worker thread, as `dspy.asyncify` does it.
+                run = dspy.asyncify(type(self).__call__)
+            overlay, outer = _overlay_and_scope(self)
+            if overlay is None or (inner and _opened_already(overlay, outer)):
+                return await run(self, *args, **kwargs)
+            return await _run_async_in_scope(run, self, overlay, outer, args, kwargs)
 
         return entered_async
 
     @functools.wraps(function)
     def entered(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return run_in_scope(function if owner is None else getattr(owner, name), self, args, kwargs)
+        run = function if owner is None else getattr(owner, name)
+        overlay, outer = _overlay_and_scope(self)
+        if overlay is None or (inner and _opened_already(overlay, outer)):
+            return run(self, *args, **kwargs)
+        return _run_in_scope(run, self, overlay, outer, args, kwargs)
 
     return entered
 
 
-def run_in_scope(run: Callable[..., Any], module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+def _overlay_and_scope(module: Any) -> tuple[Overlay | None, Scope | None]:
+    # Not vars(module): DSPy's modules look each attribute up in Python, `__dict__` too.
+    state: dict[str, Any] = object.__getattribute__(module, "__dict__")
+    return state.get(KEY), thread_local_overrides.get().get(KEY)
+
+
+def _opened_already(overlay: Overlay, outer: Scope | None) -> bool:
+    """Whether this is the `forward` inside the module's own call."""
+    return outer is not None and outer.opener is overlay
+
+
+def _run_in_scope(  # noqa: PLR0917 - on the hot path, with what its caller has looked up
+    run: Callable[..., Any], module: Any, overlay: Overlay, outer: Scope | None, args: Any, kwargs: dict[str, Any]
+) -> Any:
     """Runs `run(module, ...)` with one snapshot, taken now unless a call around this one has taken it."""
-    overlay: Overlay | None = vars(module).get(KEY)
-    if overlay is not None and overlay.adapts and overlay.view.adapter is not None:
+    if overlay.adapts and overlay.view.adapter is not None:
         run = adapted(run, overlay.view.adapter)
-    outer = thread_local_overrides.get().get(KEY)
-    if overlay is None or overlay.covered_by(outer):
+    scope = outer if overlay.covered_by(outer) else overlay.open(module, outer)
+    if scope is outer:
         result = run(module, *args, **kwargs)
         mark(result, outer)
         return result
-    scope = overlay.open(module, outer)
-    if scope is None:
-        return run(module, *args, **kwargs)
     token = enter(scope)
     try:
         result = run(module, *args, **kwargs)
@@ -100,21 +121,22 @@ def _has_aforward(module: Any) -> bool:
     return inspect.unwrap(type(module).aforward) is not dspy.ReAct.aforward
 
 
-async def run_async_in_scope(run: Callable[..., Awaitable[Any]], module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """The same, awaited. A module that has no `aforward` runs in a worker thread, as `dspy.asyncify` does it."""
-    if run is dspy.Module.acall and not _has_aforward(module):
-        run = dspy.asyncify(type(module).__call__)
-    overlay: Overlay | None = vars(module).get(KEY)
-    if overlay is not None and overlay.adapts and overlay.view.adapter is not None:
+async def _run_async_in_scope(  # noqa: PLR0917 - as above
+    run: Callable[..., Awaitable[Any]],
+    module: Any,
+    overlay: Overlay,
+    outer: Scope | None,
+    args: Any,
+    kwargs: dict[str, Any],
+) -> Any:
+    """The same, awaited."""
+    if overlay.adapts and overlay.view.adapter is not None:
         run = adapted_async(run, overlay.view.adapter)
-    outer = thread_local_overrides.get().get(KEY)
-    if overlay is None or overlay.covered_by(outer):
+    scope = outer if overlay.covered_by(outer) else await overlay.open_async(module, outer)
+    if scope is outer:
         result = await run(module, *args, **kwargs)
         mark(result, outer)
         return result
-    scope = await overlay.open_async(module, outer)
-    if scope is None:
-        return await run(module, *args, **kwargs)
     token = enter(scope)
     try:
         result = await run(module, *args, **kwargs)

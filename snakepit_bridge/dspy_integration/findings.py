@@ -11,10 +11,10 @@ import dspy
 
 from snakepit_bridge.dspy_integration.binding import MISSING, Binding
 from snakepit_bridge.dspy_integration.freezing import plain_copy, served_by
-from snakepit_bridge.dspy_integration.overlay import Slot, overlay_of
 from snakepit_bridge.dspy_integration.paths import Step, follow, render, walk
 from snakepit_bridge.dspy_integration.plain_state import UNSENT, changed, equal, path_of, state_of
 from snakepit_bridge.dspy_integration.prompts import demo_to_map, task_in
+from snakepit_bridge.dspy_integration.view import Slot, overlay_of
 from snakepit_bridge.exceptions import BindingError
 
 if TYPE_CHECKING:

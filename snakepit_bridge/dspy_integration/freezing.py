@@ -14,9 +14,9 @@ from snakepit_bridge.dspy_integration.attributes import store
 from snakepit_bridge.dspy_integration.binding import Binding
 from snakepit_bridge.dspy_integration.modules import AWARE
 from snakepit_bridge.dspy_integration.overlaid import Overlaid, discard_overlay
-from snakepit_bridge.dspy_integration.overlay import overlay_of
 from snakepit_bridge.dspy_integration.paths import walk
 from snakepit_bridge.dspy_integration.scope import active, find
+from snakepit_bridge.dspy_integration.view import overlay_of
 from snakepit_bridge.exceptions import BindingError
 
 if TYPE_CHECKING:
@@ -165,17 +165,19 @@ def _bake(module: Any, binding: Binding, value: Any, lms: dict[int, tuple[Any, A
     state = vars(module)
     kind = binding.target.kind
     if kind == "attribute":
-        state[binding.target.name] = value
+        state[binding.target.name] = _without_history(value, lms) if isinstance(value, dspy.BaseLM) else value
     elif kind == "parameter" or value is not None:
         plain = state.get("lm")
         store(module, binding, value)
         chosen = state.get("lm")
-        if chosen is plain:
-            return
         if plain is None and chosen is dspy.settings.lm:
             state["lm"] = None
-            return
-        if id(chosen) not in lms:
-            # One for all predictors that share it; without the history, which every copy of the program would copy.
-            lms[id(chosen)] = (chosen, chosen.copy())
-        state["lm"] = lms[id(chosen)][1]
+        elif chosen is not plain:
+            state["lm"] = _without_history(chosen, lms)
+
+
+def _without_history(lm: Any, lms: dict[int, tuple[Any, Any]]) -> Any:
+    """A copy of an LM, one for all that share it. Every copy of the program would copy the history too."""
+    if id(lm) not in lms:
+        lms[id(lm)] = (lm, lm.copy())
+    return lms[id(lm)][1]

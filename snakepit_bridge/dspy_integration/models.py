@@ -29,6 +29,11 @@ class ModelChoice:
         self._table = dict(table) if table is not None else None
         self._copies: dict[tuple[int, str], tuple[Any, Any]] = {}
 
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The names that may be chosen; None: any model of the same provider."""
+        return tuple(self._table) if self._table is not None else None
+
     def lm_for(self, base: Any, value: str) -> Any:
         """The LM to use instead of `base`, which may be None while none is known.
 

@@ -56,7 +56,10 @@ def render(steps: Iterable[Step]) -> str:
     text = ""
     for step in steps:
         if isinstance(step, tuple):
-            text += f"[{step[0]!r}]"
+            key = step[0]
+            # Not its repr: `parse` knows no escapes.
+            quote = "" if isinstance(key, int) else '"' if "'" in key else "'"
+            text += f"[{quote}{key}{quote}]"
         else:
             text += f".{step}" if text else step
     return text

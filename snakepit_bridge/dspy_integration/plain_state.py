@@ -8,9 +8,9 @@ from typing import Any
 import dspy
 
 from snakepit_bridge.dspy_integration.models import lm_settings
-from snakepit_bridge.dspy_integration.overlay import Slot
 from snakepit_bridge.dspy_integration.paths import Step, render
 from snakepit_bridge.dspy_integration.prompts import dropped_demos
+from snakepit_bridge.dspy_integration.view import Slot
 from snakepit_bridge.exceptions import BridgeError
 from snakepit_bridge.values import encode
 

@@ -11,8 +11,8 @@ from snakepit_bridge import reads, writes
 from snakepit_bridge.batch import Batch
 from snakepit_bridge.dspy_integration.findings import Findings, compare
 from snakepit_bridge.dspy_integration.freezing import Record, plain_copy, records_of, variables_of
-from snakepit_bridge.dspy_integration.overlay import overlay_of, reads_binding
 from snakepit_bridge.dspy_integration.paths import render, walk
+from snakepit_bridge.dspy_integration.view import overlay_of, reads_binding
 from snakepit_bridge.exceptions import BindingError, SessionExpiredError
 from snakepit_bridge.mirror import Snapshot, VariableState
 from snakepit_bridge.transport import ASYNCIO, BLOCKING, finish

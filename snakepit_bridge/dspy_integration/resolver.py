@@ -7,9 +7,10 @@ from typing import Any
 
 import dspy
 
-from snakepit_bridge.dspy_integration.binder import Bindings, bind_async
+from snakepit_bridge.dspy_integration.binder import bind_async
 from snakepit_bridge.dspy_integration.modules import AWARE, VariableAwareMixin
 from snakepit_bridge.dspy_integration.paths import closest
+from snakepit_bridge.dspy_integration.plan import Bindings
 from snakepit_bridge.exceptions import UnknownModuleError
 from snakepit_bridge.session_context import session_of
 from snakepit_bridge.withheld import WITHHELD

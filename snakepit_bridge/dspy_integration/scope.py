@@ -144,7 +144,8 @@ def revision_of(prediction: Any) -> int | None:
     """The session's revision that an answer of a bound program was made with.
 
     That of the snapshot which the outermost call took; under `refresh="step"` each predictor's own answer carries its
-    own. None if no bound program made it, or if only the defaults of its bindings were used.
+    own. None if no bound program made it, or if only the defaults of its bindings were used. `copy.copy` and `deepcopy`
+    of a prediction keep it; `prediction.copy()` is a new one made of its fields, and has none.
     """
     revision: int | None = getattr(prediction, "__dict__", {}).get(_REVISION)
     return revision

@@ -19,3 +19,19 @@ class Tables(TypedDict, total=False):
     models: Mapping[str, Any] | None
     tools: Iterable[Any] | Mapping[str, Any] | None
     adapters: Mapping[str, Any] | None
+
+
+USERS = {
+    "models": "a model, an lm or an attribute that holds an LM",
+    "tools": "the tools of an agent",
+    "adapters": "an adapter",
+}
+"""What chooses from each table."""
+
+
+def names_in(given: Any) -> list[str]:
+    """The names of what a table has."""
+    if isinstance(given, Mapping):
+        return list(given)
+    # As `dspy.Tool` names a function, or an object that can be called.
+    return [str(getattr(tool, "name", None) or getattr(tool, "__name__", type(tool).__name__)) for tool in given]

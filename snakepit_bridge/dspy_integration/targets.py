@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import dspy
 
@@ -53,6 +53,7 @@ class Site:
         reached: the modules that read it; none for a plain attribute.
         fit: what the target accepts; None: anything.
         readable: whether the owner is to give its value under the target's name.
+        table: the table of `Tables` that its values are looked up in, if there is one.
     """
 
     target: Target
@@ -60,6 +61,7 @@ class Site:
     reached: tuple[Reached, ...]
     fit: Fit | None
     readable: bool
+    table: Literal["models", "tools", "adapters"] | None = None
 
 
 def locate(program: Any, path: str, tables: Tables | None = None) -> Site:
@@ -89,7 +91,7 @@ def locate(program: Any, path: str, tables: Tables | None = None) -> Site:
     if agent is not None:
         fit = tools_fit(agent, owner, tables.get("tools"), path)
         reached = (Reached(owner, 0), Reached(vars(owner)[agent.predictor], 1))
-        return Site(Target(tuple(steps), "tools", "tools"), owner, reached, fit, readable=False)
+        return Site(Target(tuple(steps), "tools", "tools"), owner, reached, fit, readable=False, table="tools")
     plain = has_plain(owner, name) and not _is_read_by_dspy(owner, name)
     if qualifier is None and name in GENERATION and plain:
         where = render(steps) + "." if steps else ""
@@ -109,6 +111,12 @@ def _owner(program: Any, steps: list[Step], path: str) -> Any:
         raise BindingError(
             f"cannot bind {path!r}: {render(steps)} is a {type(owner).__name__}, not a dspy.Module", {"path": path}
         )
+    if not any(below is owner for _, below in program.named_sub_modules(type_=dspy.Module)):
+        raise BindingError(
+            f"cannot bind {path!r}: DSPy finds the modules of a program in attributes, lists and dicts only, and "
+            f"{render(steps)} is in something else. Keep it in one of those, or bind that module by itself",
+            {"path": path},
+        )
     return owner
 
 
@@ -124,7 +132,9 @@ def _generation(owner: Any, target: Target, path: str, tables: Tables, program: 
     readable = not (target.said or _is_read_by_dspy(owner, name))
     if kind == "adapter":
         _refuse_inside_refine(program, steps, path)
-        return Site(target, owner, (Reached(owner, 0),), adapter_fit(tables.get("adapters"), path), readable)
+        return Site(
+            target, owner, (Reached(owner, 0),), adapter_fit(tables.get("adapters"), path), readable, "adapters"
+        )
     found = [] if isinstance(owner, dspy.Predict) else [*_flexes(owner)] if kind in {"parameter", "model"} else []
     found += owner.named_sub_modules(type_=dspy.Predict)
     if not found:
@@ -145,7 +155,7 @@ def _generation(owner: Any, target: Target, path: str, tables: Tables, program: 
     fit = PARAMETERS.get(name) or {"model": TEXT, "instructions": _TEXT}[kind]
     tasks = tasks_of(owner, steps, path) if kind == "instructions" else {}
     reached = [Reached(module, far, task=tasks.get(id(module))) for _, module, far in distances]
-    return Site(target, owner, tuple(reached), fit, readable)
+    return Site(target, owner, tuple(reached), fit, readable, "models" if kind == "model" else None)
 
 
 def _flexes(owner: Any) -> list[tuple[str, Any]]:
@@ -213,7 +223,7 @@ def _attribute(owner: Any, steps: tuple[Step, ...], name: str, path: str, tables
     target = Target(steps, "attribute", name, said)
     models = tables.get("models")
     if holds_lm(name, value) and models is not None:
-        return Site(target, owner, (), lm_fit(models), readable=True)
+        return Site(target, owner, (), lm_fit(models), readable=True, table="models")
     if isinstance(owner, dspy.MultiChainComparison) and name == "M":
         raise BindingError(
             f"cannot bind {path!r}: M is written into the signature of a MultiChainComparison when it is made. Make "

@@ -51,25 +51,19 @@ def register(session: BlockingContext) -> int:
     return session.revision
 
 
-def _flip(context: BlockingContext, done: threading.Event, reached: list[int]) -> None:
-    number = context.get_variable("k")
-    while not done.is_set():
-        number += 1
-        context.set_variables(variables(number))
-    reached.append(number)
-
-
 def main(address: str) -> None:
     """Serves stdin until it ends."""
     for line in sys.stdin:
         with SessionContext.connect(address, session_id=line.strip(), create=False) as context:
-            done, reached = threading.Event(), list[int]()
-            flipping = threading.Thread(target=_flip, args=(context, done, reached))
-            flipping.start()
-            sys.stdin.readline()
-            done.set()
-            flipping.join()
-        print(*reached, flush=True)
+            context.set_variables(variables(1))
+            print(1, flush=True)
+            ended = threading.Thread(target=sys.stdin.readline)
+            ended.start()
+            number = 1
+            while ended.is_alive():
+                number += 1
+                context.set_variables(variables(number))
+        print(number, flush=True)
 
 
 if __name__ == "__main__":

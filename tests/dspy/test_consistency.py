@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import dspy
@@ -29,18 +30,22 @@ class Flipper:
     """A process that flips the variables of one session after the other; see `tests.dspy.states`."""
 
     def __init__(self, address: str) -> None:
-        command = [sys.executable, "-m", "tests.dspy.states", address]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command, root = [sys.executable, "-m", "tests.dspy.states", address], Path(__file__).parents[2]
+        self._process = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def start(self, session_id: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{session_id}\n")
-        self._process.stdin.flush()
+        """Returns when the first state is written."""
+        assert self._say(session_id) == 1
 
     def stop(self) -> int:
         """Ends the flipping; the number of the last state."""
+        return self._say("")
+
+    def _say(self, line: str) -> int:
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self.start("")
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
     def close(self) -> None:
@@ -91,8 +96,6 @@ def test_no_forward_ever_sees_a_mix_of_states(
         program = sb.bind(make(), BINDINGS, session=session)
         questions = [f"question {number} of {way}-{freshness}" for number in range(forwards[way])]
         flipper.start(other.session_id)
-        while other.get_variable("k") == 0:
-            pass
         # What a streamed mirror knows is not bounded by what another client knows.
         oldest = other.get_variable("k") if freshness == "latest" else 0
         try:
@@ -147,7 +150,8 @@ def test_the_checker_finds_a_mix_where_inner_calls_take_their_own_snapshot(
     run: Any, moving: InstantLM, other: BlockingContext, blocking: BlockingContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No call finds the snapshot of the one around it.
-    monkeypatch.setattr("snakepit_bridge.dspy_integration.overlay.find", lambda *_: None)
+    for where in ("view", "overlay"):
+        monkeypatch.setattr(f"snakepit_bridge.dspy_integration.{where}.find", lambda *_: None)
     first_revision = register(other)
     program = sb.bind(Whole(), BINDINGS, session=blocking)
     assert all(checked(program, moving, first_revision, run))

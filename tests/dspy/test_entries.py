@@ -19,6 +19,7 @@ import pytest
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, SessionContext
 from tests.dspy.programs import Pair, agent, as_agent
+from tests.instant_lm import InstantLM
 from tests.recording_lm import RecordingLM
 from tests.wire_proxy import WireProxy
 
@@ -230,3 +231,43 @@ async def test_a_forward_that_is_a_coroutine_function_runs_inside_its_snapshot(
     program = sb.bind(AsyncForward(), {"temperature": "t", "k": "tokens"}, session=session)
     assert await program(question="why?") == 111
     assert [body["temperature"] for body in moving.requests] == [0.25] * 4
+
+
+@pytest.mark.parametrize("entry", ["acall", "aforward"])
+async def test_a_cancelled_call_leaves_no_snapshot_behind(
+    entry: str, instant_lm: InstantLM, session: BlockingContext, other: BlockingContext
+) -> None:
+    program = sb.bind(Pair(), {"temperature": "t"}, session=session)
+
+    def reply(body: dict[str, Any]) -> dict[str, Any]:
+        if len(instant_lm.requests) == 1:
+            other.set_variable("t", 0.5)
+            deadline.reschedule(asyncio.get_running_loop().time())
+        return {"reasoning": "r", "draft": "d", "answer": "a"}
+
+    instant_lm.reply(reply)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(None) as deadline:
+            await getattr(program, entry)(question="why?")
+    assert len(instant_lm.requests) == 1
+    # In the same task, whose context the cancelled call had changed.
+    await getattr(program, entry)(question="why?")
+    assert [body["temperature"] for body in instant_lm.requests] == [0.25, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_failed_call_leaves_no_snapshot_behind(
+    entry: str, instant_lm: InstantLM, session: BlockingContext, other: BlockingContext
+) -> None:
+    program = sb.bind(Pair(), {"temperature": "t"}, session=session)
+
+    def fail(_: dict[str, Any]) -> dict[str, Any]:
+        other.set_variable("t", 0.5)
+        raise LookupError
+
+    instant_lm.reply(fail)
+    with pytest.raises(LookupError):
+        ENTRIES[entry](program)
+    instant_lm.reply(lambda _: {"reasoning": "r", "draft": "d", "answer": "a"})
+    ENTRIES[entry](program)
+    assert [body["temperature"] for body in instant_lm.requests][-2:] == [0.5, 0.5]

@@ -53,13 +53,13 @@ def _types_in(plain: Any) -> set[type]:
     return {type(plain)}.union(*map(_types_in, inside))
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(values)
 def test_every_value_comes_back_as_it_went(value: Any) -> None:
     assert same(round_trip(value), value)
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(values)
 def test_a_dump_is_made_of_plain_json_types_and_its_load_dumps_the_same(value: Any) -> None:
     plain = sb.dump(value)
@@ -67,6 +67,7 @@ def test_a_dump_is_made_of_plain_json_types_and_its_load_dumps_the_same(value: A
     assert sb.dump(sb.load(plain)) == plain
 
 
+@settings(deadline=None)
 @given(arrays.filter(lambda array: array.ndim > 1))
 def test_an_array_comes_back_whole_whatever_its_memory_layout(array: Any) -> None:
     for strange in (array.T, np.asfortranarray(array), array[::-1], array[..., ::2]):
@@ -85,6 +86,7 @@ def test_an_array_comes_back_whole_whatever_its_memory_layout(array: Any) -> Non
         ({"$dspy": 1}, {"$dspy": "dict", "items": [["$dspy", 1]]}),
         (b"\x00\xff", {"$dspy": "bytes", "base64": "AP8="}),
         ("\ud800", {"$dspy": "str", "base64": "7aCA"}),
+        ({"\ud83d": 1}, {"$dspy": "dict", "items": [[{"$dspy": "str", "base64": "7aC9"}, 1]]}),
         (1 - 2j, {"$dspy": "complex", "real": 1.0, "imag": -2.0}),
         (Decimal("1.10"), {"$dspy": "Decimal", "value": "1.10"}),
         (UUID(int=5), {"$dspy": "UUID", "value": "00000000-0000-0000-0000-000000000005"}),
@@ -175,8 +177,9 @@ def test_empty_and_zero_dimensional_arrays_keep_their_shape(shape: tuple[int, ..
         (np.ma.masked_array([1, 2], [True, False]), ""),
         (np.zeros(1, dtype="i4,f8")[0], ""),
         ([dt.datetime(2024, 1, 1, tzinfo=_Zone())], "[0]"),
+        ([dt.time(1, tzinfo=dt.timezone(dt.timedelta(microseconds=1)))], "[0]"),
         (memoryview(b"a"), ""),
-        ([10**4301], "[0]"),
+        ([10**4300], "[0]"),
         (pydantic.SecretStr("key"), ""),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import reprlib
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,17 @@ def test_a_claimed_size_allocates_nothing(plain: Any) -> None:
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_the_longest_integer_does_not_depend_on_what_python_was_told() -> None:
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        assert sb.load(sb.dump(1 - 10**4300)) == 1 - 10**4300
+        with pytest.raises(sb.EnvelopeError):
+            sb.load({"$dspy": "int", "value": "9" * 4301})
+    finally:
+        sys.set_int_max_str_digits(before)
 
 
 def test_a_message_stays_short_whatever_the_data() -> None:

@@ -272,6 +272,27 @@ def test_the_lms_of_a_table_are_frozen_as_one_object_without_their_history(
     assert len(table["good"].history) == 2
 
 
+def test_an_lm_in_an_attribute_is_frozen_without_its_history(lm: RecordingLM, session: BlockingContext) -> None:
+    class Judged(Pair):
+        def __init__(self) -> None:
+            super().__init__()
+            self.judge = lm.lm("openai/judge")
+
+        def forward(self, question: str) -> Any:
+            with dspy.context(lm=self.judge):
+                return self.draft(question=question)
+
+    session.set_variable("model", "strict")
+    table = {"strict": lm.lm("openai/strict"), "lax": lm.lm("openai/lax")}
+    live = sb.bind(Judged(), {"judge": "model"}, session=session, models=table)
+    live(question="why?")
+    plain = sb.freeze(live)
+    session.set_variable("model", "lax")
+    plain(question="why?")
+    assert [body["model"] for body in lm.requests] == ["strict", "strict"]
+    assert (len(plain.judge.history), len(table["strict"].history)) == (1, 1)
+
+
 def test_a_model_that_is_the_default_lms_stays_with_the_default_lm(lm: RecordingLM, session: BlockingContext) -> None:
     session.set_variable("model", "gpt-4o-mini")
     plain = sb.freeze(sb.bind(dspy.Predict("question -> answer"), {"model": "model"}, session=session))

@@ -1,7 +1,4 @@
-"""Optimizers on frozen programs: what they try is what is sent, and what they find reaches live programs.
-
-The LM knows every capital, but says more than the metric wants unless it is told to name only the city, or shown how.
-"""
+"""Optimizers on frozen programs: what they try is what is sent, and what they find reaches live programs."""
 
 from __future__ import annotations
 
@@ -9,8 +6,6 @@ import inspect
 import json
 import subprocess
 import sys
-import threading
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,79 +15,11 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
+from tests.dspy.capitals import PLAIN, TOLD, TRAIN, Oracle, country_in, demos_in, exact, instructions_in, score
 from tests.dspy.programs import Capital
 from tests.recording_lm import RecordingLM, asked_fields
 
-PLAIN = "Given the fields `country`, produce the fields `capital`."
-TOLD = "Name only the city."
-CAPITALS = {
-    "France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Norway": "Oslo", "Poland": "Warsaw", "Cuba": "Havana",
-    "Japan": "Tokyo", "Peru": "Lima",
-}  # fmt: skip
-EXAMPLES = [dspy.Example(country=country, capital=city).with_inputs("country") for country, city in CAPITALS.items()]
-TRAIN, DEV = EXAMPLES[:5], EXAMPLES[5:]
 BINDINGS = {"ask.instructions": "prompt", "ask.demos": "demos", "ask.temperature": "t"}
-
-
-class Oracle:
-    """Answers as the LM under test, and as the LM that proposes instructions.
-
-    Attributes:
-        useless: how many of its first proposals are of no use.
-        lucky: how many of its first answers about a country are right by luck.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._proposals = 0
-        self._asked: dict[str, int] = {}
-        self.useless = 1
-        self.lucky = 0
-
-    def __call__(self, body: dict[str, Any]) -> Any:
-        fields = asked_fields(body)
-        if "capital" in fields:
-            return {"capital": self._capital(body)}
-        if not fields:
-            return f"```\n{self._proposal()}\n```"
-        advice = {"module_advice": {"ask": TOLD}, "discussion": "none"}
-        return {field: advice.get(field, self._proposal() if "instruction" in field else "none") for field in fields}
-
-    def _proposal(self) -> str:
-        with self._lock:
-            self._proposals += 1
-            return "Answer like a poet." if self._proposals <= self.useless else f"{TOLD} ({self._proposals})"
-
-    def _capital(self, body: dict[str, Any]) -> str:
-        country = country_in(body)
-        with self._lock:
-            self._asked[country] = self._asked.get(country, 0) + 1
-            lucky = self._asked[country] <= self.lucky
-        city = CAPITALS[country]
-        return city if lucky or TOLD in instructions_in(body) or demos_in(body) else f"The capital is {city}."
-
-
-def country_in(body: dict[str, Any]) -> str:
-    last = str(body["messages"][-1]["content"])
-    return next(country for country in CAPITALS if country in last)
-
-
-def instructions_in(body: dict[str, Any]) -> str:
-    return str(body["messages"][0]["content"])
-
-
-def demos_in(body: dict[str, Any]) -> list[str]:
-    """The answers that a request shows."""
-    return [str(one["content"]) for one in body["messages"] if one["role"] == "assistant"]
-
-
-def exact(example: Any, prediction: Any, *_: Any) -> float:
-    return float(example.capital == getattr(prediction, "capital", None))
-
-
-def score(program: Any) -> float:
-    found: float = dspy.Evaluate(devset=DEV, metric=exact, num_threads=1, display_progress=False)(program).score
-    return found
 
 
 @pytest.fixture
@@ -325,93 +252,19 @@ def test_an_optimizer_that_resets_programs_measures_with_the_bound_model_inside_
     session.register_variable("model", "string", "gpt-4o")
     program = sb.bind(Capital(), {**BINDINGS, "model": "model"}, session=session)
     plain = sb.freeze(program)
+    optimizer = dspy.BootstrapFewShot(metric=exact, max_bootstrapped_demos=3, max_labeled_demos=3)
     with dspy.context(lm=plain.get_lm()):
-        optimized, sent = sent_while(lm, lambda: compiled(OPTIMIZERS["BootstrapFewShot"](), plain))
+        optimized, sent = sent_while(lm, lambda: optimizer.compile(plain, trainset=TRAIN))
     assert {body["model"] for body in sent} == {"gpt-4o"}
     assert set(sb.publish(program, optimized).written) == {"ask.demos"}
     assert session.get_variable("model") == "gpt-4o"
 
 
-OPTIMIZERS = {
-    "BootstrapFewShot": lambda: dspy.BootstrapFewShot(metric=exact, max_bootstrapped_demos=3, max_labeled_demos=3),
-    "RandomSearch": lambda: dspy.BootstrapFewShotWithRandomSearch(
-        metric=exact, max_bootstrapped_demos=3, max_labeled_demos=3, num_candidate_programs=1, num_threads=1
-    ),
-    "COPRO": lambda: dspy.COPRO(metric=exact, breadth=2, depth=1),
-}
-
-
-def compiled(optimizer: Any, student: Any) -> Any:
-    options = {"eval_kwargs": {"num_threads": 1}} if isinstance(optimizer, dspy.COPRO) else {}
-    return optimizer.compile(student, trainset=TRAIN, **options)
-
-
-def places(caught: pytest.WarningsRecorder) -> list[Path]:
-    """The files in which it was warned of live programs."""
-    return [Path(one.filename) for one in caught if issubclass(one.category, sb.LiveProgramWarning)]
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_compiling_a_live_program_warns_once_where_it_was_called(
-    name: str, program: Any, recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
-) -> None:
-    optimizer = OPTIMIZERS[name]()
-    with pytest.warns(sb.LiveProgramWarning) as caught:
-        compiled(optimizer, program)
-    assert places(caught) == [Path(__file__)]
-    with pytest.warns(sb.LiveProgramWarning) as again:
-        compiled(optimizer, program)
-    assert places(again) == [Path(__file__)]
-
-
-def test_compiling_a_program_with_live_parts_warns(oracle: Oracle, session: BlockingContext) -> None:
-    program = Capital()
-    sb.bind(program.ask, {"temperature": "t"}, session=session)
-    with pytest.warns(sb.LiveProgramWarning):
-        compiled(OPTIMIZERS["COPRO"](), program)
-
-
 def test_a_live_program_keeps_the_demos_that_are_compiled_into_it(
     program: Any, lm: RecordingLM, elsewhere: Elsewhere, caplog: pytest.LogCaptureFixture
 ) -> None:
+    optimizer = dspy.BootstrapFewShot(metric=exact, max_bootstrapped_demos=3, max_labeled_demos=3)
     with pytest.warns(sb.LiveProgramWarning):
-        optimized = compiled(OPTIMIZERS["BootstrapFewShot"](), program)
+        optimized = optimizer.compile(program, trainset=TRAIN)
     assert [dict(demo.items()).get("augmented") for demo in optimized.ask.demos] == [True] * 3
     assert_published(program, optimized, {"ask.demos"}, lm, elsewhere)
-
-
-def test_nothing_else_that_copies_warns(
-    program: Any, oracle: Oracle, lm: RecordingLM, session: BlockingContext, recwarn: pytest.WarningsRecorder
-) -> None:
-    program.deepcopy()
-    program.reset_copy()
-    compiled(OPTIMIZERS["BootstrapFewShot"](), sb.freeze(program))
-    # A live judge, which copies itself for each attempt, is not what is compiled.
-    judge = dspy.BestOfN(module=program, N=2, reward_fn=lambda *_: 1.0, threshold=1.0)
-
-    def judged(example: Any, prediction: Any, *_: Any) -> float:
-        judge(country=example.country)
-        return exact(example, prediction)
-
-    plain = sb.freeze(program)
-    compiled(dspy.BootstrapFewShot(metric=judged, max_bootstrapped_demos=1, max_labeled_demos=1), plain)
-
-    class Freezing(dspy.teleprompt.Teleprompter):
-        def compile(self, student: Any, **_: Any) -> Any:
-            return sb.freeze(student)
-
-    Freezing().compile(program)
-    assert places(recwarn) == []
-
-
-@pytest.mark.parametrize("bound", [lambda program: program, lambda program: program.ask], ids=["whole", "part"])
-def test_a_warning_made_an_error_stops_the_optimizer(
-    bound: Any, oracle: Oracle, lm: RecordingLM, session: BlockingContext
-) -> None:
-    program = Capital()
-    sb.bind(bound(program), {"temperature": "t"}, session=session)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", sb.LiveProgramWarning)
-        with pytest.raises(sb.LiveProgramWarning):
-            compiled(OPTIMIZERS["BootstrapFewShot"](), program)
-    assert lm.requests == []

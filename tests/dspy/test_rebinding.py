@@ -106,15 +106,16 @@ def test_calls_in_threads_see_one_binding_or_the_other_while_a_program_is_reboun
         program.k = 0
         sb.bind(program, ONE, session=session)
         found: dict[str, int] = {}
-        with _calling(program, found) as done:
-            for _ in range(40):
+        with _calling(program, found):
+            for turn in range(1000):
                 sb.bind(program, TWO, session=session)
                 sb.bind(program, ONE, session=session)
-            done.set()
+                if turn >= 40 and {*found.values()} == {1, 2}:
+                    break
     states: dict[str, set[int]] = {question: {k} for question, k in found.items()}
     for body in instant_lm.requests:
         states[_question_of(body)] |= set(state_of(body))
-    assert {1, 2} == set(found.values())
+    assert {*found.values()} == {1, 2}
     assert all(len(seen) == 1 for seen in states.values())
 
 
@@ -124,14 +125,13 @@ def test_calls_in_threads_see_a_whole_binding_or_none_while_a_program_is_unbound
     program = Pair()
     program.k = 0
     found: dict[str, int] = {}
-    with _calling(program, found) as done:
+    with _calling(program, found):
         for _ in range(40):
             sb.bind(program, ONE, session=both)
             sb.unbind(program)
             sb.bind(program, TWO, session=both)
             sb.bind(program, ONE, session=both)
             sb.unbind(program)
-        done.set()
     assert set(found.values()) <= {0, 1, 2}
     assert {len(set(state_of(body))) for body in instant_lm.requests} == {1}
     # Of a call that is over, nothing may hold on to what it ran with.
@@ -167,85 +167,6 @@ def test_a_thread_may_outlive_the_call_that_started_it(
         thread.join()
     # Each went on with the snapshot of its call.
     assert found == {(number, number) for number in range(60)}
-
-
-def test_what_is_bound_inside_a_call_is_bound_at_once(lm: RecordingLM, session: BlockingContext) -> None:
-    class Binds(dspy.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.k = 0
-
-        def forward(self) -> Any:
-            inner = sb.bind(Pair(), {"draft.temperature": "t", "k": "later"}, session=session)
-            return dspy.Prediction(outside=inner.k, inside=inner(question="why?").k, own=self.k)
-
-    session.register_variable("later", "integer", 7)
-    program = sb.bind(Binds(), {"k": "tokens"}, session=session)
-    answer = program()
-    assert (answer.outside, answer.inside, answer.own) == (7, 7, 111)
-    assert lm.requests[0]["temperature"] == 0.25
-
-
-def test_what_is_bound_inside_a_call_keeps_the_calls_own_state(
-    lm: RecordingLM, session: BlockingContext, other: BlockingContext
-) -> None:
-    session.register_variable("later", "float", 0.5)
-
-    class Binds(dspy.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.k = 0
-
-        def forward(self, inner: Any) -> Any:
-            other.set_variables({"t": 0.5, "later": 0.75})
-            sb.bind(inner, {"top_p": "t", "temperature": "later"}, session=session)
-            return inner(question="why?")
-
-    program = sb.bind(Binds(), {"k": "t"}, session=session)
-    answer = program(inner=dspy.Predict("question -> answer"))
-    assert (lm.requests[0]["top_p"], lm.requests[0]["temperature"]) == (0.25, 0.75)
-    assert sb.revision_of(answer) is not None
-    assert sb.revision_of(answer) < other.revision  # type: ignore[operator]
-
-
-def test_one_snapshot_holds_also_for_a_program_bound_inside_it(
-    lm: RecordingLM, session: BlockingContext, other: BlockingContext
-) -> None:
-    session.register_variable("later", "float", 0.25)
-    one = sb.bind(dspy.Predict("question -> answer"), {"temperature": "t"}, session=session)
-    with sb.snapshot(session):
-        other.set_variables({"t": 0.5, "later": 0.5})
-        two = sb.bind(Pair(), {"temperature": "t", "top_p": "later"}, session=session, refresh="step")
-        two(question="why?")
-        other.set_variables({"t": 0.75, "later": 0.75})
-        one(question="why?")
-        sb.bind(one, {"temperature": "t", "top_p": "later"}, session=session)
-        one(question="why?")
-    assert [(body["temperature"], body.get("top_p")) for body in lm.requests] == [
-        (0.25, 0.5),
-        (0.25, 0.5),
-        (0.25, None),
-        (0.25, 0.75),
-    ]
-
-
-def test_an_assignment_inside_a_call_holds_there_also_after_the_program_was_rebound(
-    lm: RecordingLM, session: BlockingContext
-) -> None:
-    class Assigns(Pair):
-        def forward(self, question: str) -> Any:
-            rebind = threading.Thread(target=lambda: sb.bind(self, {"k": "other_k"}, session=session))
-            rebind.start()
-            rebind.join()
-            before, self.k = self.k, 5
-            self.draft.config = {"temperature": 1.5}
-            return dspy.Prediction(before=before, k=self.k, draft=self.draft(question=question))
-
-    session.register_variable("other_k", "integer", 6)
-    program = sb.bind(Assigns(), {"k": "tokens", "temperature": "t"}, session=session)
-    answer = program(question="why?")
-    assert (answer.before, answer.k, program.k) == (111, 5, 5)
-    assert lm.requests[0]["temperature"] == 1.5
 
 
 def test_a_callback_may_unbind_while_another_thread_does(
@@ -305,15 +226,15 @@ def test_unbind_returns_only_when_no_callback_of_the_path_runs(
 
 @pytest.fixture
 def often_switching() -> Iterator[None]:
-    """Threads take turns a thousand times as often as usual."""
+    """Threads take turns fifty times as often as usual."""
     usual = sys.getswitchinterval()
-    sys.setswitchinterval(usual / 1000)
+    sys.setswitchinterval(usual / 50)
     yield
     sys.setswitchinterval(usual)
 
 
 class _calling:  # noqa: N801
-    """Three threads that call a program through all entries, until the event is set; what they raise is raised."""
+    """Three threads that call a program through all entries meanwhile; what they raise is raised."""
 
     def __init__(self, program: Any, found: dict[str, int]) -> None:
         self._program, self._found = program, found
@@ -332,10 +253,9 @@ class _calling:  # noqa: N801
                 self._raised.append(error)
                 return
 
-    def __enter__(self) -> threading.Event:
+    def __enter__(self) -> None:
         for thread in self._threads:
             thread.start()
-        return self._done
 
     def __exit__(self, *_: object) -> None:
         self._done.set()

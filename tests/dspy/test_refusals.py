@@ -47,6 +47,17 @@ def test_what_is_no_bindable_path_is_refused(path: str, session: BlockingContext
         sb.bind(Pair(), {path: "t"}, session=session)
 
 
+def test_a_module_that_dspy_does_not_find_is_refused(session: BlockingContext) -> None:
+    class Box:
+        ask = dspy.Predict("question -> answer")
+
+    program = Pair()
+    program.box = Box()
+    with pytest.raises(sb.BindingError):
+        sb.bind(program, {"box.ask.temperature": "t"}, session=session)
+    sb.bind(program.box.ask, {"temperature": "t"}, session=session)
+
+
 @pytest.mark.parametrize("name", sorted(REFUSED))
 @pytest.mark.parametrize("form", ["{}", "lm.{}", "draft.{}", "polish.lm.{}"])
 def test_addresses_and_credentials_are_never_bound(form: str, name: str, session: BlockingContext) -> None:

@@ -134,9 +134,8 @@ def _walk(walk: Walk, thing: Any, what: str) -> Any:
         return walk.at("", thing)
     except EnvelopeError:
         raise
-    except RecursionError:
-        raise walk.error(f"cannot be {what}: too little of Python's stack is left; call this less deep") from None
     except Exception as error:
+        # A RecursionError too: of Python's stack little was left before.
         raise walk.error(f"cannot be {what}: {reason(error)}") from error
 
 

@@ -70,8 +70,7 @@ def reason(error: Exception) -> str:
     """What an error says, for a message. Of what did not pass validation only where, as it may be secret."""
     if not isinstance(error, ValidationError):
         return shortened(f"{type(error).__name__}: {error}")
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return shortened("; ".join(": ".join([*map(str, one["loc"]), one["msg"]]) for one in found))
+    return shortened("; ".join(": ".join([*map(str, one["loc"]), one["msg"]]) for one in error.errors()))
 
 
 class Walk:
