@@ -205,6 +205,21 @@ def test_a_command_that_prints_something_else_fails(reader: Reader) -> None:
         reader.read([Shell("snakepit var get t --session none\n", None, 1)])
 
 
+def test_the_readmes_program_sends_what_the_readme_says(reader: Reader, wire: RecordingLM) -> None:
+    program, shell = snippets(README)
+    assert isinstance(shell, Shell)
+    *commands, watch = shell.commands.splitlines()
+    refused = 'snakepit: operation 0: variable "llm_temperature" refuses 9.0: it has to satisfy max=2.0'
+    printed = f"llm_temperature is at version 2\n{refused} (CONSTRAINT_VIOLATED)\n"
+    reader.read([program, Shell("\n".join(commands), printed, 0), program])
+    assert [body["temperature"] for body in wire.requests] == [0.7, 0.2]
+    script = f"{commands[0]}; exec {watch}"
+    with subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        assert "llm_temperature = 0.2" in watching.stdout.readline()
+        watching.kill()
+
+
 def rows_of(heading: str) -> list[list[str]]:
     """The cells of the tables of a section, without their headers."""
     _, _, below = GUIDE.read_text(encoding="utf-8").partition(f"\n## {heading}\n")
@@ -218,7 +233,9 @@ def test_the_guide_lists_every_generation_parameter_with_what_it_takes() -> None
     listed = {name: row for row in rows for name in re.findall(r"`(\w+)`", row[0])}
     fits: dict[str, Fit] = {**COMMON, **OTHERS}
     assert listed.keys() - fits.keys() == {"model", "lm", "instructions", "demos", "tools", "adapter"}
-    assert {name: set(listed[name][1].split(", ")) for name in fits} == {name: set(fit.types) for name, fit in fits.items()}
+    assert {name: set(listed[name][1].split(", ")) for name in fits} == {
+        name: set(fit.types) for name, fit in fits.items()
+    }
     for name, fit in fits.items():
         bounds = re.findall(r"-?\d+", fit.allowed.replace(",", ""))
         assert name in {"seed", "rollout_id"} or re.findall(r"-?\d+", listed[name][2].replace(",", "")) == bounds

@@ -25,7 +25,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make docs` writes; it warns of nothing."""
     target = tmp_path_factory.mktemp("target")
     # The environment that runs this has the development tools already.
-    made = ["make", f"--old-file={sys.prefix}/.snakepit/dev", f"VENV={sys.prefix}", f"CARGO_TARGET_DIR={target}", "docs"]
+    made = [
+        "make",
+        f"--old-file={sys.prefix}/.snakepit/dev",
+        f"VENV={sys.prefix}",
+        f"CARGO_TARGET_DIR={target}",
+        "docs",
+    ]
     done = subprocess.run(made, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return target / "docs"
