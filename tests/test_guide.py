@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
 import os
 import re
@@ -116,16 +117,21 @@ class Reader:
 
     def _run(self, snippet: CodeExample) -> None:
         printed: set[int] = set()
+        printers: list[Any] = []
 
         def note(file: Path, frame: inspect.FrameInfo, _: Any) -> bool:
             here = frame.filename == str(file)
             printed.update([frame.lineno] if here else [])
+            printers.append(builtins.print)
             return here
 
         claimed = claims(snippet.source)
         self.tool.include_print = note
         run = self.tool.run_print_update if self.tool.update_examples else self.tool.run_print_check
         self._names |= run(snippet, module_globals=self._names, rewrite_assertions=False)
+        # What takes the place of print keeps all it was given: exceptions too, with their frames.
+        for printer in printers:
+            printer.reset_mock()
         # What stands below a line that was never reached is compared with nothing.
         assert claimed <= printed or self.tool.update_examples
 
