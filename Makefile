@@ -16,7 +16,7 @@ export SNAKEPIT_SERVER_BINARY := $(TARGET)/debug/snakepit
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format test-rust test-python consistency build stubs bench clean
+.PHONY: help demo test check lint format test-rust test-python consistency docs build stubs bench clean
 
 help: ## Lists the tasks.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -50,6 +50,10 @@ test-python: build $(STAMPS)/dev ## The client's tests, through the server just 
 
 consistency: build $(STAMPS)/dev ## Checks 100000 forwards, on all entry points, for a mix of states (minutes). FORWARDS=n checks n.
 	$(PY) -m pytest tests/dspy/test_consistency.py --forwards $(or $(FORWARDS),100000) $(ARGS)
+
+docs: $(STAMPS)/dev ## Writes the API reference, made of the docstrings, to target/docs.
+	$(PY) -m pdoc --docformat google --output-directory $(TARGET)/docs \
+		snakepit_bridge snakepit_bridge.dspy_integration snakepit_bridge.dspy_integration.envelope
 
 # With the examples, so that this builds the dependencies with the same features as cargo test does.
 build: ## The server, for development.

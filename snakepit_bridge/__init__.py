@@ -1,4 +1,17 @@
-"""Live, typed, versioned variables for DSPy programs."""
+"""Live, typed, versioned variables for DSPy programs.
+
+A *session* on a server holds *variables*: a name, a type, constraints, a value and its history. `SessionContext` opens
+one, to register, set, read and watch them; every client of the same session id sees the same:
+
+    with SessionContext.connect("127.0.0.1:50051", session_id="demo") as ctx:
+        ctx.register_variable("llm_temperature", "float", 0.7, constraints={"min": 0.0, "max": 2.0})
+        ctx.set_variable("llm_temperature", 0.2, reason="less chatty")
+
+A variable has a *version*, which counts its changes. A session has a *revision*, which counts the writes committed in
+it; a write of several variables is one revision.
+
+`snakepit_bridge.dspy_integration` binds DSPy programs to variables. `snakepit_bridge.exceptions` has what is raised.
+"""
 
 import os
 from typing import TYPE_CHECKING, Any

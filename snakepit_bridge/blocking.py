@@ -19,7 +19,8 @@ class BlockingContext:
     """The twin of a `SessionContext`: the same session, mirror and connection, as plain calls.
 
     From any thread, inside a running event loop too, which it then blocks for one rpc. Every method is described, with
-    what it raises, at the same method of `SessionContext`.
+    what it raises, at the same method of `SessionContext`. `ctx[name]` reads a variable, `ctx[name] = value` sets it,
+    `name in ctx` tells whether there is one, and iterating gives all names: one rpc each.
     """
 
     def __init__(self, session: Session) -> None:

@@ -1,5 +1,10 @@
 """Live variables in DSPy programs. Imported as `import snakepit_bridge.dspy_integration as sb`; needs dspy >= 3.1.
 
+    qa = sb.bind(dspy.ChainOfThought("question -> answer"), {"temperature": "llm_temperature"}, session=ctx)
+    qa(question="...")  # the request carries what the variable is now
+
+The guide, docs/guide.md, says what can be bound and how it behaves; the functions and classes here, what they take.
+
 A bound program is never mutated by a call. Its outermost call takes one snapshot of the session, and whatever is read
 inside is read through that: generation parameters, models, instructions, demos, attributes. The rows of DSPy's
 histories then say with which: `snakepit_revision` and `snakepit_session`.
@@ -38,11 +43,8 @@ from snakepit_bridge.dspy_integration.modules import (
 )
 from snakepit_bridge.dspy_integration.publishing import Published, publish, publish_async
 from snakepit_bridge.dspy_integration.report import Effective
-from snakepit_bridge.dspy_integration.resolver import (
-    MODULE_REGISTRY,
-    ModuleVariableResolver,
-    create_variable_aware_module,
-)
+from snakepit_bridge.dspy_integration.resolver import MODULE_REGISTRY as _MODULE_REGISTRY
+from snakepit_bridge.dspy_integration.resolver import ModuleVariableResolver, create_variable_aware_module
 from snakepit_bridge.dspy_integration.saved import load_bindings, load_bindings_async, save_bindings
 from snakepit_bridge.dspy_integration.scope import revision_of, snapshot
 from snakepit_bridge.dspy_integration.tables import Tables
@@ -91,6 +93,9 @@ __all__ = [
     "snapshot",
     "unbind",
 ]
+
+MODULE_REGISTRY = _MODULE_REGISTRY
+"""DSPy's modules by name, as far as this DSPy has them. Every `ModuleVariableResolver` starts with a copy."""
 
 if TYPE_CHECKING:
     from snakepit_bridge.dspy_integration.modules import VariableAwareCodeAct as VariableAwareCodeAct

@@ -43,8 +43,8 @@ class Var:
 
     Attributes:
         name: the variable's name.
-        default: the value while the variable does not exist, or while no server ever answered. Without it both are
-            errors.
+        default: the value while the variable does not exist. Also while no value is to be had from the server, none
+            read before or none recent enough, if all bindings of the called program have one. Else both are errors.
         refresh: "call" or "step" for this binding alone; None: as `bind` is told.
     """
 

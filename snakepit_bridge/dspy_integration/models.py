@@ -118,7 +118,7 @@ class ModelChoice:
 
     def _refused(self, value: str, why: str) -> ModelNotAllowedError:
         return ModelNotAllowedError(
-            f"{self._path!r} may not switch to model {value!r} of variable {self._variable!r}: {why}. Set it to one "
+            f"{self._path!r} may not switch to model {value!r} of variable {self._variable!r}: {why}. Set it to one"
             " of the same provider, or give sb.bind models={name: dspy.LM(...)}",
             {"path": self._path, "variable": self._variable, "model": value},
         )

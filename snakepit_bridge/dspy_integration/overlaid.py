@@ -34,8 +34,8 @@ class Overlaid:
     and share the session; a pickle is one of the plain class, without either.
     """
 
+    # DSPy's: a class of this is always also one of `dspy.Module`.
     acall: Callable[..., Awaitable[Any]]
-    """DSPy's: a class of this is always also one of `dspy.Module`."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

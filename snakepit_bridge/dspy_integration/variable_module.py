@@ -26,7 +26,7 @@ class VariableModule(Overlaid, dspy.Module):
 
     All candidates are made here: the variable's allowed modules, or else those of `modules` (without either, Predict
     and ChainOfThought). They are in `candidates` by name, so that predictor names are stable for saving, copying and
-    optimizing. Costs one rpc. The value may be in any case, or an alias like COT. `choice` is the name in effect; a
+    optimizing. Costs one rpc. The value may be in any case, or an alias like COT. `choice` is the value in effect; a
     pickle has the one it was made with, and `bind(module, {"choice": variable}, session=...)` makes it live again.
 
     Args:

@@ -77,10 +77,10 @@ from typing import Any
 import dspy
 
 from snakepit_bridge.dspy_integration.envelope import arrays, dspy_types, python_types, user_types
-from snakepit_bridge.dspy_integration.envelope.walk import MAX_DEPTH, Form, Reader, Walk, Writer, reason
+from snakepit_bridge.dspy_integration.envelope.walk import Form, Reader, Walk, Writer, reason
 from snakepit_bridge.exceptions import EnvelopeError
 
-__all__ = ["MAX_DEPTH", "dump", "load"]
+__all__ = ["dump", "load"]
 
 _FORMS = {form.tag: form for form in (*python_types.FORMS, *arrays.FORMS, *dspy_types.FORMS, *user_types.FORMS)}
 _BY_TYPE = {kind: form for form in _FORMS.values() for kind in form.types}
