@@ -106,7 +106,7 @@ class SessionClosedError(SessionError):
 
 
 class ForkedProcessError(SessionError):
-    """A context was used in a forked child; connect inside the child, or start workers with spawn."""
+    """A context was used in a process forked from one that had a connection; start workers with spawn or forkserver."""
 
 
 class _AboutVariableError(BridgeError):
