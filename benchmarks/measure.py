@@ -74,6 +74,9 @@ def write(name: str, out: Path, lines: Sequence[str], cases: Sequence[Case], **m
     print(text)
     out.mkdir(parents=True, exist_ok=True)
     stem = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}-{name}"
+    # Never over what another run of the day has left.
+    taken = len(list(out.glob(f"{stem}*.txt")))
+    stem += f"-{taken + 1}" if taken else ""
     (out / f"{stem}.txt").write_text(text + "\n")
     raw = {"machine": machine(), "rounds": {case.name: case.rounds for case in cases}, **more}
     (out / f"{stem}.json").write_text(json.dumps(raw) + "\n")

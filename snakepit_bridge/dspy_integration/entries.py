@@ -58,7 +58,7 @@ def _guard(name: str, function: Callable[..., Any], owner: type | None) -> Calla
         @functools.wraps(function)
         async def entered_async(self: Any, *args: Any, **kwargs: Any) -> Any:
             run = function if owner is None else getattr(owner, name)
-            if run is dspy.Module.acall and not _has_aforward(self):
+            if run is dspy.Module.acall and not has_aforward(self):
                 # In a worker thread, as `dspy.asyncify` does it.
                 run = dspy.asyncify(type(self).__call__)
             overlay, outer = _overlay_and_scope(self)
@@ -111,7 +111,8 @@ def _run_in_scope(  # noqa: PLR0917 - on the hot path, with what its caller has 
     return result
 
 
-def _has_aforward(module: Any) -> bool:
+def has_aforward(module: Any) -> bool:
+    """Whether a module can be awaited; DSPy's `CodeAct` has what only looks like it."""
     if not hasattr(module, "aforward"):
         return False
     # It inherits the one of ReAct, which looks for a predictor that it does not have.

@@ -114,11 +114,10 @@ def enter(scope: Scope | None) -> Token[Any]:
     What `dspy.context(_snakepit=scope, caller_modules=...)` does, without copying all global settings: the module's
     own call does that.
     """
-    overrides = thread_local_overrides.get()
+    overrides = dotdict(thread_local_overrides.get())
     callers = overrides.get("caller_modules") or []
-    if scope is not None:
-        callers = [*callers, scope]
-    token: Token[Any] = thread_local_overrides.set(dotdict({**overrides, KEY: scope, "caller_modules": callers}))
+    overrides[KEY], overrides["caller_modules"] = scope, callers if scope is None else [*callers, scope]
+    token: Token[Any] = thread_local_overrides.set(overrides)
     return token
 
 

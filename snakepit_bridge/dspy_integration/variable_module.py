@@ -10,6 +10,7 @@ from dspy.signatures.signature import ensure_signature
 
 from snakepit_bridge.dspy_integration.binder import bind
 from snakepit_bridge.dspy_integration.binding import Var
+from snakepit_bridge.dspy_integration.entries import has_aforward
 from snakepit_bridge.dspy_integration.overlaid import Overlaid
 from snakepit_bridge.dspy_integration.resolver import MODULE_REGISTRY, pick
 from snakepit_bridge.exceptions import BindingError
@@ -70,7 +71,7 @@ class VariableModule(Overlaid, dspy.Module):
     async def aforward(self, **kwargs: Any) -> Any:
         """The same, awaited."""
         chosen = self.selected()
-        return await (chosen.acall(**kwargs) if hasattr(chosen, "aforward") else dspy.asyncify(chosen)(**kwargs))
+        return await (chosen.acall(**kwargs) if has_aforward(chosen) else dspy.asyncify(chosen)(**kwargs))
 
 
 def _allowed(variable: Variable) -> Iterable[str]:

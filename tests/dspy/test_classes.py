@@ -154,6 +154,18 @@ def test_a_flex_follows_an_lm_by_name_and_refuses_what_needs_predictors(
             sb.bind(made(dspy.Flex, "Flex"), {path: "prompt"}, session=session)
 
 
+@pytest.mark.skipif("CodeAct" not in HERE, reason="needs CodeAct and LocalInterpreter")
+async def test_a_variable_module_awaits_a_candidate_that_only_looks_as_if_it_could_be(
+    lm: RecordingLM, session: BlockingContext
+) -> None:
+    lm.reply(answer_as_any)
+    session.register_variable("strategy", "string", "CodeAct")
+    module = sb.VariableModule(
+        "strategy", SIGNATURE, session=session, modules={"CodeAct": lambda _: made(dspy.CodeAct, "CodeAct")}
+    )
+    assert (await module.acall(question="why?")).answer == "a"
+
+
 @pytest.mark.skipif("RLM" not in HERE, reason="needs RLM and LocalInterpreter")
 @pytest.mark.parametrize("name", ["max_iters", "max_llm_calls", "max_output_chars"])
 def test_the_limits_of_an_rlm_follow(name: str, lm: RecordingLM, session: BlockingContext) -> None:
