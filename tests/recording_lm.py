@@ -30,7 +30,11 @@ class RecordingLM:
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
-        """The bodies of the chat requests, in the order of arrival. Only ever appended to."""
+        """The bodies of the chat requests, in the order of arrival. Only ever appended to.
+
+        A limit of tokens under its old name, `max_tokens`, as LiteLLM sends it and so all of DSPy before 3.4 does, is
+        noted under the one that OpenAI has given it since: one name for what asks for the same.
+        """
         self.headers: list[dict[str, str]] = []
         """Their headers with lower-case names, at the same index."""
         self._lock = threading.Lock()
@@ -74,6 +78,8 @@ class RecordingLM:
 
     def content_for(self, body: dict[str, Any], headers: dict[str, str]) -> str:
         """Records a request and gives the text to answer it with."""
+        if "max_tokens" in body and "max_completion_tokens" not in body:
+            body["max_completion_tokens"] = body.pop("max_tokens")
         with self._lock:
             self.requests.append(body)
             self.headers.append(headers)
@@ -117,6 +123,7 @@ def _completion(body: Mapping[str, Any], content: str, number: int) -> dict[str,
         "model": body["model"],
         "choices": [
             {"index": index, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
+            | ({"logprobs": {"content": []}} if body.get("logprobs") else {})
             for index in range(body.get("n") or 1)
         ],
         "usage": _usage(body, content),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from snakepit_bridge.dspy_integration.binding import Binding
 from snakepit_bridge.dspy_integration.editions import Edition, current, lock
 from snakepit_bridge.dspy_integration.program import Program
-from snakepit_bridge.dspy_integration.scope import Scope, active, find, joined
+from snakepit_bridge.dspy_integration.scope import Scope, active, end, find, joined
 from snakepit_bridge.dspy_integration.view import Candidate, Slot, View
 from snakepit_bridge.exceptions import ServerUnavailableError
 from snakepit_bridge.mirror import Snapshot
@@ -146,33 +146,47 @@ class Overlay:
     def open(self, module: Any, outer: Scope | None) -> Scope | None:
         """The scope that a call of `module` runs in, with what `outer` lacks taken now."""
         scope, edition = self._begin(outer)
-        view = self.view_at(edition)
-        for session in view.sessions:
-            if view.covered(outer, session):
-                continue
-            snapshot = self._held(view, session)
-            if snapshot is None:
-                try:
-                    snapshot = session.take()
-                except ServerUnavailableError as error:
-                    snapshot = view.defaults(module, session, error)
-            scope = self._opened(module, edition, session, snapshot, scope)
+        try:
+            view = self.view_at(edition)
+            for session in view.sessions:
+                if view.covered(outer, session):
+                    continue
+                snapshot = self._held(view, session)
+                if snapshot is None:
+                    try:
+                        snapshot = session.take()
+                    except ServerUnavailableError as error:
+                        snapshot = view.defaults(module, session, error)
+                scope = self._opened(module, edition, session, snapshot, scope)
+        except BaseException:
+            end(scope, outer)
+            raise
+        finally:
+            # Who keeps an exception keeps the locals of what raised it, which would keep all that is bound from now on.
+            del edition
         return scope
 
     async def open_async(self, module: Any, outer: Scope | None) -> Scope | None:
         """`open`, without blocking the loop."""
         scope, edition = self._begin(outer)
-        view = self.view_at(edition)
-        for session in view.sessions:
-            if view.covered(outer, session):
-                continue
-            snapshot = self._held(view, session)
-            if snapshot is None:
-                try:
-                    snapshot = await session.take_async()
-                except ServerUnavailableError as error:
-                    snapshot = view.defaults(module, session, error)
-            scope = self._opened(module, edition, session, snapshot, scope)
+        try:
+            view = self.view_at(edition)
+            for session in view.sessions:
+                if view.covered(outer, session):
+                    continue
+                snapshot = self._held(view, session)
+                if snapshot is None:
+                    try:
+                        snapshot = await session.take_async()
+                    except ServerUnavailableError as error:
+                        snapshot = view.defaults(module, session, error)
+                scope = self._opened(module, edition, session, snapshot, scope)
+        except BaseException:
+            end(scope, outer)
+            raise
+        finally:
+            # Who keeps an exception keeps the locals of what raised it, which would keep all that is bound from now on.
+            del edition
         return scope
 
     def _begin(self, outer: Scope | None) -> tuple[Scope | None, Edition]:
@@ -194,14 +208,18 @@ class Overlay:
     ) -> Scope:
         if not self.auto_sync:
             self.held[session] = snapshot
-        view, around = self.view_at(edition), find(scope, session)
-        pinned = around is not None and around.pinned
-        if around is not None and (pinned or not view.step):
-            # Only for what was bound since it was taken: of the rest the call around has its state already.
-            snapshot = joined(around.snapshot, snapshot)
-        if view.checked.get(session) is not snapshot.variables:
-            view.accept(module, session, snapshot)
-        return Scope(session, snapshot, scope, edition, pinned=pinned, opener=self)
+        try:
+            view, around = self.view_at(edition), find(scope, session)
+            pinned = around is not None and around.pinned
+            if around is not None and (pinned or not view.step):
+                # Only for what was bound since it was taken: of the rest the call around has its state already.
+                snapshot = joined(around.snapshot, snapshot)
+            if view.checked.get(session) is not snapshot.variables:
+                view.accept(module, session, snapshot)
+            return Scope(session, snapshot, scope, edition, pinned=pinned, opener=self)
+        finally:
+            # As in `open`.
+            del edition
 
 
 def detached(binding: Binding) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
+import dspy
 import pytest
 from dspy.dsp.utils.settings import main_thread_config
 
@@ -12,10 +14,27 @@ from tests.dspy.consistency import TALLY, Tally
 from tests.instant_lm import InstantLM
 from tests.recording_lm import RecordingLM
 
+# What LiteLLM gives rise to. DSPy asks it where parameters are unusual, and for each request before 3.4. It keeps the
+# connections of event loops that are over.
+_OF_LITELLM: list[tuple[str, type[Warning]]] = [
+    ("Item .*ReadOnly", UserWarning),
+    ("Pydantic serializer warnings", UserWarning),
+]
+if not hasattr(dspy, "lm15"):
+    _OF_LITELLM.append(("unclosed ", ResourceWarning))
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes room for the count of what is checked."""
+    """Makes room for the count of what is checked, and for the DSPy that is installed."""
     config.stash[TALLY] = Tally()
+    for message, category in _OF_LITELLM:
+        config.addinivalue_line("filterwarnings", f"ignore:{message}:{category.__name__}")
+
+
+def pytest_unconfigure() -> None:
+    """The same for what is only collected when all tests are over."""
+    for message, category in _OF_LITELLM:
+        warnings.filterwarnings("ignore", message, category)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

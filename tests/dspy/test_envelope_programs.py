@@ -17,6 +17,7 @@ import pytest
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
 from tests.dspy.envelopes import round_trip, same
+from tests.dspy.interpreters import rlm
 from tests.dspy.programs import agent, as_agent
 from tests.recording_lm import RecordingLM
 
@@ -96,11 +97,9 @@ def test_the_history_of_a_tool_calling_agent_comes_back(session: BlockingContext
     assert calls.tool_call_results.tool_call_results[0].value["as_of"] == dt.date(2024, 1, 1)
 
 
-@pytest.mark.skipif(not hasattr(dspy, "LocalInterpreter"), reason="this DSPy needs Deno for RLM")
 def test_the_trajectory_of_a_recursive_program_comes_back(session: BlockingContext, lm: RecordingLM) -> None:
     lm.reply(lambda body: {"reasoning": "easy", "code": "SUBMIT(answer='42')"})
-    program = dspy.RLM("question -> answer", max_iters=2, interpreter_factory=dspy.LocalInterpreter)
-    made = sb.bind(program, {"temperature": "t"}, session=session)(question="how many?")
+    made = sb.bind(rlm(max_iters=2), {"temperature": "t"}, session=session)(question="how many?")
     back = round_trip(made)
     assert same(back, made)
     assert back.answer == "42"

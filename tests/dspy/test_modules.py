@@ -12,6 +12,7 @@ import pytest
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, SessionContext
 from snakepit_bridge.exceptions import VariableNotFoundError
+from tests.dspy.interpreters import INTERPRETER
 from tests.dspy.programs import as_agent, population
 from tests.recording_lm import RecordingLM
 
@@ -125,6 +126,7 @@ async def test_an_own_predictor_with_the_mixin_is_bound(live: SessionContext, lm
     assert isinstance(module, Loud)
 
 
+@pytest.mark.filterwarnings("ignore:ProgramOfThought:DeprecationWarning")
 def test_the_variable_aware_program_of_thought_runs_its_code(session: BlockingContext, lm: RecordingLM) -> None:
     lm.reply(
         lambda body: (
@@ -134,10 +136,9 @@ def test_the_variable_aware_program_of_thought_runs_its_code(session: BlockingCo
             else {"reasoning": "r", "answer": "2"}
         )
     )
-    with pytest.warns(DeprecationWarning, match="ProgramOfThought"):
-        module = sb.VariableAwareProgramOfThought(  # type: ignore[attr-defined, unused-ignore]
-            "question -> answer", session_context=session, interpreter_factory=dspy.LocalInterpreter
-        )
+    module = sb.VariableAwareProgramOfThought(  # type: ignore[attr-defined, unused-ignore]
+        "question -> answer", session_context=session, **INTERPRETER
+    )
     module.bind_to_variable_sync("temperature", "t")
     assert module(question="1+1?").answer == "2"
     assert {body["temperature"] for body in lm.requests} == {0.25}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import dspy
+import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, SessionContext
@@ -127,3 +130,21 @@ def test_binding_and_unbinding_while_it_runs_breaks_no_call(session: BlockingCon
     for caller in callers:
         caller.join()
     assert failed == []
+
+
+def test_a_kept_exception_keeps_nothing_that_is_bound_after_it(session: BlockingContext, lm: RecordingLM) -> None:
+    program = sb.bind(Pair(), {"max_tokens": "tokens"}, session=session)
+    session.set_variable("tokens", -1)
+    kept = []
+    calls: list[Callable[[], Any]] = [
+        lambda: program(question="why?"),
+        lambda: asyncio.run(program.acall(question="why?")),
+    ]
+    for call in calls:
+        with pytest.raises(sb.BindingError) as refused:
+            call()
+        kept.append(refused)
+    other = sb.bind(Pair(), {"temperature": "t"}, session=session)
+    sb.unbind(other)
+    assert type(other) is Pair, "no call is in progress, whatever its frames are kept for"
+    assert len(kept) == 2

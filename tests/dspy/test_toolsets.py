@@ -12,6 +12,7 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
+from tests.dspy.interpreters import rlm
 from tests.dspy.programs import population, prompt_of
 from tests.recording_lm import RecordingLM, asked_fields
 
@@ -36,14 +37,14 @@ def react_v2(tools: list[Any]) -> Any:
     return dspy.ReActV2("question -> answer", tools=tools, max_iters=2)
 
 
-def rlm(tools: list[Any]) -> Any:
-    return dspy.RLM("question -> answer", tools=tools, max_iters=2, interpreter_factory=dspy.LocalInterpreter)
+def recursive(tools: list[Any]) -> Any:
+    return rlm(tools=tools, max_iters=2)
 
 
 KINDS = [
     react,
     pytest.param(react_v2, marks=pytest.mark.skipif(not hasattr(dspy, "ReActV2"), reason="this DSPy has no ReActV2")),
-    pytest.param(rlm, marks=pytest.mark.skipif(not hasattr(dspy, "LocalInterpreter"), reason="needs LocalInterpreter")),
+    recursive,
 ]
 
 
