@@ -138,11 +138,11 @@ def _generation(owner: Any, target: Target, path: str, tables: Tables, program: 
     found = [] if isinstance(owner, dspy.Predict) else [*_flexes(owner)] if kind in {"parameter", "model"} else []
     found += owner.named_sub_modules(type_=dspy.Predict)
     if not found:
-        raise BindingError(
-            f"cannot bind {path!r}: there is no predictor in {render(steps) or type(owner).__name__} yet whose "
-            f"requests {name} could shape. Bind after they are made",
-            {"path": path},
-        )
+        where = render(steps) or type(owner).__name__
+        why = f"there is no predictor in {where} yet whose requests {name} could shape. Bind after they are made"
+        if _flexes(owner):
+            why = f"Flex makes its predictors anew in each call. It follows {', '.join((*COMMON, 'model', 'lm'))}"
+        raise BindingError(f"cannot bind {path!r}: {why}", {"path": path})
     for below, predictor in found:
         _refuse_reserved(predictor, path, below)
     distances = [(below, module, depth(below)) for below, module in found]
