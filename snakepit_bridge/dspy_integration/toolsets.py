@@ -82,6 +82,9 @@ class ToolSet:
         self.attribute = agent.attribute
         self.tools = dict(chosen)
 
+    def __repr__(self) -> str:
+        return repr([name for name in self.tools if name not in self._agent.fixed])
+
     def rewrite(self, signature: Any) -> Any:
         """The signature of the agent's predictor, with these tools in place of the ones it was made with."""
         return _rewritten(signature, self._agent.text(self._before), self._agent.text(self.tools), tuple(self.tools))

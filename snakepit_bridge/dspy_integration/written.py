@@ -6,6 +6,8 @@ import reprlib
 import unicodedata
 from typing import Any
 
+import dspy
+
 from snakepit_bridge.withheld import WITHHELD
 
 
@@ -24,6 +26,10 @@ class _Brief(reprlib.Repr):
     def repr_bytes(self, value: bytes, _level: int) -> str:
         """The first bytes."""
         return repr(value[: self.maxother])
+
+    def repr_instance(self, value: Any, level: int) -> str:
+        """An adapter by its class: it has nothing else to tell."""
+        return type(value).__name__ if isinstance(value, dspy.Adapter) else super().repr_instance(value, level)
 
     def repr_ndarray(self, value: Any, _level: int) -> str:
         """An array's type and shape."""

@@ -223,3 +223,10 @@ def test_a_copy_of_an_agent_follows_too_and_unbinding_gives_all_tools_back(
     program(question="why?")
     assert "(1) population" in prompt_of(lm.requests[-3])
     assert "(2) weather" in prompt_of(lm.requests[-3])
+
+
+def test_tools_and_adapters_are_shown_by_name(lm: RecordingLM, blocking: BlockingContext) -> None:
+    blocking.register_variable("toolset", "list", ["weather"])
+    blocking.register_variable("how", "string", "json")
+    program = sb.bind(react([population, weather]), {"tools": "toolset", "adapter": "how"}, session=blocking)
+    assert [line.split()[2] for line in str(sb.effective(program)).splitlines()[1:]] == ["['weather']", "JSONAdapter"]
