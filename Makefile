@@ -16,7 +16,7 @@ export SNAKEPIT_SERVER_BINARY := $(TARGET)/debug/snakepit
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format test-rust test-python consistency docs build stubs bench clean
+.PHONY: help demo test check lint format test-rust test-python test-dspy consistency docs build stubs bench clean
 
 help: ## Lists the tasks.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -48,6 +48,18 @@ test-rust: ## The server's tests.
 test-python: build $(STAMPS)/dev ## The client's tests, through the server just built. ARGS='-k name' goes to pytest.
 	$(PY) -m pytest $(ARGS)
 
+# What the tests of the DSPy layer need besides DSPy: the package itself is found in the tree, its server is named.
+DSPY ?= 3.1.3 3.3.1
+test-dspy: build ## The DSPy layer's tests with older DSPys, each in .venv-dspy-VERSION. DSPY=3.2.1 names one; ARGS as above.
+	@for version in $(DSPY); do \
+		home=.venv-dspy-$$version; \
+		test -x $$home/bin/pytest || { echo "Installing dspy $$version into $$home …"; $(PYTHON) -m venv $$home && \
+			$$home/bin/python -m pip install --disable-pip-version-check --quiet "dspy==$$version" cloudpickle \
+				googleapis-common-protos grpcio grpcio-health-checking hypothesis numpy 'optuna>=4' 'protobuf<8' \
+				pytest pytest-asyncio pytest-randomly; } || exit 1; \
+		echo "dspy $$version"; $$home/bin/python -m pytest tests/dspy $(ARGS) || exit 1; \
+	done
+
 consistency: build $(STAMPS)/dev ## Checks 100000 forwards, on all entry points, for a mix of states (minutes). FORWARDS=n checks n.
 	$(PY) -m pytest tests/dspy/test_consistency.py --forwards $(or $(FORWARDS),100000) $(ARGS)
 
@@ -69,9 +81,9 @@ bench: $(STAMPS)/dev ## Measures the optimised server beside its peers; see benc
 	SNAKEPIT_SERVER_BINARY=$(TARGET)/release/snakepit $(PY) benchmarks/bound_call.py
 	SNAKEPIT_SERVER_BINARY=$(TARGET)/release/snakepit $(PY) benchmarks/forward_cost.py
 
-clean: ## Removes what was built, and the environment in .venv.
+clean: ## Removes what was built, and the environments.
 	cargo clean
-	rm -rf .venv dist
+	rm -rf .venv .venv-dspy-* dist
 
 $(PY):
 	@test -n "$(PYTHON)" || { echo 'No Python 3.11 or newer found; name one with PYTHON=/path/to/python3.' >&2; exit 1; }
