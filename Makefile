@@ -48,15 +48,14 @@ test-rust: ## The server's tests.
 test-python: build $(STAMPS)/dev ## The client's tests, through the server just built. ARGS='-k name' goes to pytest.
 	$(PY) -m pytest $(ARGS)
 
-# What the tests of the DSPy layer need besides DSPy: the package itself is found in the tree, its server is named.
+# The package itself is found in the tree, and its server is named: only what the tests import is installed.
 DSPY ?= 3.1.3 3.3.1
 test-dspy: build ## The DSPy layer's tests with older DSPys, each in .venv-dspy-VERSION. DSPY=3.2.1 names one; ARGS as above.
 	@for version in $(DSPY); do \
 		home=.venv-dspy-$$version; \
 		test -x $$home/bin/pytest || { echo "Installing dspy $$version into $$home …"; $(PYTHON) -m venv $$home && \
-			$$home/bin/python -m pip install --disable-pip-version-check --quiet "dspy==$$version" cloudpickle \
-				googleapis-common-protos grpcio grpcio-health-checking hypothesis numpy 'optuna>=4' 'protobuf<8' \
-				pytest pytest-asyncio pytest-randomly; } || exit 1; \
+			$$home/bin/python -m pip install --disable-pip-version-check --quiet "dspy==$$version" \
+				--requirement tests/dspy/requirements.txt; } || exit 1; \
 		echo "dspy $$version"; $$home/bin/python -m pytest tests/dspy $(ARGS) || exit 1; \
 	done
 
