@@ -23,8 +23,14 @@ pub struct Limits {
     pub message_bytes: u64,
     /// Concurrent streams of one connection.
     pub streams_per_connection: u64,
-    /// Open watches of one session.
+    /// Open watches of one session, and workers that serve its tools.
     pub watchers_per_session: u64,
+    /// Tools of one session, or global ones.
+    pub tools_per_session: u64,
+    /// Calls of one tool that wait for a worker.
+    pub queued_calls_per_tool: u64,
+    /// Bytes of one tool's schema.
+    pub tool_schema_bytes: u64,
 }
 
 impl Default for Limits {
@@ -39,6 +45,9 @@ impl Default for Limits {
             message_bytes: 32 * MIB,
             streams_per_connection: 256,
             watchers_per_session: 1_000,
+            tools_per_session: 1_000,
+            queued_calls_per_tool: 1_000,
+            tool_schema_bytes: 256 * 1024,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Why a request is refused: one enum for the whole server, and its one translation into a gRPC status.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -129,6 +129,57 @@ pub enum Error {
         /// Its value.
         max: u64,
     },
+    /// No such tool.
+    #[error("session {session:?} has no tool {tool:?}{}; a worker has to offer it first", suggestion(.closest))]
+    ToolNotFound {
+        /// The session.
+        session: Arc<str>,
+        /// The name asked for.
+        tool: Arc<str>,
+        /// Existing names, nearest first.
+        closest: Vec<String>,
+    },
+    /// The tool is offered already, and is another.
+    #[error(
+        "tool {tool:?} is offered already, with another description, schema or policy; offer it the same, under \
+         another name, or when those workers are gone"
+    )]
+    ToolExists {
+        /// The name.
+        tool: Arc<str>,
+    },
+    /// Nobody can run the tool now, or its worker was lost.
+    #[error("tool {tool:?} is unavailable: {cause}{}", may_have_run(*.dispatched))]
+    ToolUnavailable {
+        /// The tool.
+        tool: Arc<str>,
+        /// The call; empty if none was accepted.
+        call: Arc<str>,
+        /// Whether it may have run.
+        dispatched: bool,
+        /// Why.
+        cause: Arc<str>,
+    },
+    /// Somebody cancelled the call.
+    #[error("call {call} of tool {tool:?} was cancelled by {by}")]
+    CallCancelled {
+        /// The tool.
+        tool: Arc<str>,
+        /// The call.
+        call: Arc<str>,
+        /// Who did, as far as it is known.
+        by: Arc<str>,
+    },
+    /// The call took longer than it may. Has no reason of its own on the wire.
+    #[error("call {call} of tool {tool:?} did not end within {}", seconds(*.within))]
+    CallDeadline {
+        /// The tool.
+        tool: Arc<str>,
+        /// The call.
+        call: Arc<str>,
+        /// How long it was given.
+        within: Duration,
+    },
     /// The server is stopping; a watch can be resumed elsewhere or later. Has no reason of its own on the wire.
     #[error("the server is stopping; reconnect and resume")]
     Stopping,
@@ -136,6 +187,14 @@ pub enum Error {
 
 fn suggestion(closest: &[String]) -> String {
     if closest.is_empty() { String::new() } else { format!(" (did you mean {}?)", closest.join(" or ")) }
+}
+
+fn may_have_run(dispatched: bool) -> &'static str {
+    if dispatched { "; it may have run" } else { "; it was not run" }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
 }
 
 impl Error {
@@ -146,17 +205,20 @@ impl Error {
 
     fn code(&self) -> Code {
         match self {
-            Self::SessionNotFound { .. } | Self::SessionExpired { .. } | Self::VariableNotFound { .. } => {
-                Code::NotFound
-            }
-            Self::VariableExists { .. } => Code::AlreadyExists,
+            Self::SessionNotFound { .. }
+            | Self::SessionExpired { .. }
+            | Self::VariableNotFound { .. }
+            | Self::ToolNotFound { .. } => Code::NotFound,
+            Self::VariableExists { .. } | Self::ToolExists { .. } => Code::AlreadyExists,
             Self::TypeMismatch { .. } | Self::ConstraintViolated { .. } | Self::InvalidRequest { .. } => {
                 Code::InvalidArgument
             }
             Self::VersionConflict { .. } => Code::Aborted,
             Self::Compacted { .. } => Code::OutOfRange,
             Self::VariableReadOnly { .. } | Self::VersionUnsupported { .. } => Code::FailedPrecondition,
-            Self::ServerReadOnly { .. } | Self::Stopping => Code::Unavailable,
+            Self::ServerReadOnly { .. } | Self::ToolUnavailable { .. } | Self::Stopping => Code::Unavailable,
+            Self::CallCancelled { .. } => Code::Cancelled,
+            Self::CallDeadline { .. } => Code::DeadlineExceeded,
             Self::OutcomeUnknown { .. } => Code::Unknown,
             Self::PermissionDenied { .. } => Code::PermissionDenied,
             Self::LimitExceeded { .. } => Code::ResourceExhausted,
@@ -180,7 +242,11 @@ impl Error {
             Self::PermissionDenied { .. } => ErrorReason::PermissionDenied,
             Self::VersionUnsupported { .. } => ErrorReason::VersionUnsupported,
             Self::LimitExceeded { .. } => ErrorReason::LimitExceeded,
-            Self::Stopping => return None,
+            Self::ToolNotFound { .. } => ErrorReason::ToolNotFound,
+            Self::ToolExists { .. } => ErrorReason::ToolExists,
+            Self::ToolUnavailable { .. } => ErrorReason::ToolUnavailable,
+            Self::CallCancelled { .. } => ErrorReason::CallCancelled,
+            Self::CallDeadline { .. } | Self::Stopping => return None,
         })
     }
 
@@ -217,7 +283,20 @@ impl Error {
                 vec![("server", server.to_string()), ("client", client.clone())]
             }
             Self::LimitExceeded { limit, max } => vec![("limit", (*limit).to_owned()), ("max", max.to_string())],
-            Self::Stopping => Vec::new(),
+            Self::ToolNotFound { session, tool, closest } => {
+                vec![("session", session.to_string()), ("tool", tool.to_string()), ("closest", closest.join(","))]
+            }
+            Self::ToolExists { tool } => vec![("tool", tool.to_string())],
+            Self::ToolUnavailable { tool, call, dispatched, cause } => vec![
+                ("tool", tool.to_string()),
+                ("call", call.to_string()),
+                ("dispatched", dispatched.to_string()),
+                ("cause", cause.to_string()),
+            ],
+            Self::CallCancelled { tool, call, by } => {
+                vec![("tool", tool.to_string()), ("call", call.to_string()), ("by", by.to_string())]
+            }
+            Self::CallDeadline { .. } | Self::Stopping => Vec::new(),
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod server;
 mod service;
 pub mod session;
 pub mod store;
+pub mod tool;
 pub mod value;
 pub mod variable;
 

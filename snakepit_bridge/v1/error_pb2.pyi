@@ -64,13 +64,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 16
     """RESOURCE_EXHAUSTED. Facts: limit (its name in Limits), max."""
     ERROR_REASON_TOOL_NOT_FOUND: _ErrorReason.ValueType  # 17
-    """NOT_FOUND. Facts: tool. Reserved for the tool service."""
+    """NOT_FOUND. Facts: session, tool, closest (comma-separated existing names, nearest first; may be empty)."""
     ERROR_REASON_TOOL_EXISTS: _ErrorReason.ValueType  # 18
-    """ALREADY_EXISTS. Facts: tool. Reserved for the tool service."""
+    """ALREADY_EXISTS. The tool is offered already, and is another. Facts: tool."""
     ERROR_REASON_TOOL_UNAVAILABLE: _ErrorReason.ValueType  # 19
-    """UNAVAILABLE. Facts: tool. Reserved for the tool service."""
+    """UNAVAILABLE. Nobody can run the tool now, or its worker was lost. Facts: tool, call, dispatched ("true": it may
+    have run), cause.
+    """
     ERROR_REASON_CALL_CANCELLED: _ErrorReason.ValueType  # 20
-    """CANCELLED. Facts: call, by. Reserved for the tool service."""
+    """CANCELLED. Facts: tool, call, by."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reason of a refusal."""
@@ -112,11 +114,13 @@ ERROR_REASON_VERSION_UNSUPPORTED: ErrorReason.ValueType  # 15
 ERROR_REASON_LIMIT_EXCEEDED: ErrorReason.ValueType  # 16
 """RESOURCE_EXHAUSTED. Facts: limit (its name in Limits), max."""
 ERROR_REASON_TOOL_NOT_FOUND: ErrorReason.ValueType  # 17
-"""NOT_FOUND. Facts: tool. Reserved for the tool service."""
+"""NOT_FOUND. Facts: session, tool, closest (comma-separated existing names, nearest first; may be empty)."""
 ERROR_REASON_TOOL_EXISTS: ErrorReason.ValueType  # 18
-"""ALREADY_EXISTS. Facts: tool. Reserved for the tool service."""
+"""ALREADY_EXISTS. The tool is offered already, and is another. Facts: tool."""
 ERROR_REASON_TOOL_UNAVAILABLE: ErrorReason.ValueType  # 19
-"""UNAVAILABLE. Facts: tool. Reserved for the tool service."""
+"""UNAVAILABLE. Nobody can run the tool now, or its worker was lost. Facts: tool, call, dispatched ("true": it may
+have run), cause.
+"""
 ERROR_REASON_CALL_CANCELLED: ErrorReason.ValueType  # 20
-"""CANCELLED. Facts: call, by. Reserved for the tool service."""
+"""CANCELLED. Facts: tool, call, by."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -122,6 +122,9 @@ class Limits(_message.Message):
     MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
     STREAMS_PER_CONNECTION_FIELD_NUMBER: _builtins.int
     WATCHERS_PER_SESSION_FIELD_NUMBER: _builtins.int
+    TOOLS_PER_SESSION_FIELD_NUMBER: _builtins.int
+    QUEUED_CALLS_PER_TOOL_FIELD_NUMBER: _builtins.int
+    TOOL_SCHEMA_BYTES_FIELD_NUMBER: _builtins.int
     value_bytes: _builtins.int
     """Bytes of one encoded value."""
     session_value_bytes: _builtins.int
@@ -139,7 +142,13 @@ class Limits(_message.Message):
     streams_per_connection: _builtins.int
     """Concurrent streams of one connection. Further ones wait; they are not refused."""
     watchers_per_session: _builtins.int
-    """Open watches of one session."""
+    """Open watches of one session, and workers that serve its tools."""
+    tools_per_session: _builtins.int
+    """Tools of one session, or global ones."""
+    queued_calls_per_tool: _builtins.int
+    """Calls of one tool that wait for a worker."""
+    tool_schema_bytes: _builtins.int
+    """Bytes of one tool's schema."""
     def __init__(
         self,
         *,
@@ -152,10 +161,13 @@ class Limits(_message.Message):
         message_bytes: _builtins.int = ...,
         streams_per_connection: _builtins.int = ...,
         watchers_per_session: _builtins.int = ...,
+        tools_per_session: _builtins.int = ...,
+        queued_calls_per_tool: _builtins.int = ...,
+        tool_schema_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_bytes", b"batch_bytes", "batch_operations", b"batch_operations", "message_bytes", b"message_bytes", "session_value_bytes", b"session_value_bytes", "sessions", b"sessions", "streams_per_connection", b"streams_per_connection", "value_bytes", b"value_bytes", "variables_per_session", b"variables_per_session", "watchers_per_session", b"watchers_per_session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_bytes", b"batch_bytes", "batch_operations", b"batch_operations", "message_bytes", b"message_bytes", "queued_calls_per_tool", b"queued_calls_per_tool", "session_value_bytes", b"session_value_bytes", "sessions", b"sessions", "streams_per_connection", b"streams_per_connection", "tool_schema_bytes", b"tool_schema_bytes", "tools_per_session", b"tools_per_session", "value_bytes", b"value_bytes", "variables_per_session", b"variables_per_session", "watchers_per_session", b"watchers_per_session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

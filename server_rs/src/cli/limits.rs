@@ -32,6 +32,15 @@ pub(super) struct LimitFlags {
     /// Open watches of one session [default: 1000].
     #[arg(long, env = "SNAKEPIT_LIMIT_WATCHERS_PER_SESSION", value_name = "N")]
     limit_watchers_per_session: Option<u64>,
+    /// Tools of one session, or global ones [default: 1000].
+    #[arg(long, env = "SNAKEPIT_LIMIT_TOOLS_PER_SESSION", value_name = "N")]
+    limit_tools_per_session: Option<u64>,
+    /// Calls of one tool that wait for a worker [default: 1000].
+    #[arg(long, env = "SNAKEPIT_LIMIT_QUEUED_CALLS_PER_TOOL", value_name = "N")]
+    limit_queued_calls_per_tool: Option<u64>,
+    /// Bytes of one tool's schema [default: 256 KiB].
+    #[arg(long, env = "SNAKEPIT_LIMIT_TOOL_SCHEMA_BYTES", value_name = "BYTES")]
+    limit_tool_schema_bytes: Option<u64>,
 }
 
 impl From<LimitFlags> for Limits {
@@ -47,6 +56,9 @@ impl From<LimitFlags> for Limits {
             message_bytes: flags.limit_message_bytes.unwrap_or(default.message_bytes),
             streams_per_connection: flags.limit_streams_per_connection.unwrap_or(default.streams_per_connection),
             watchers_per_session: flags.limit_watchers_per_session.unwrap_or(default.watchers_per_session),
+            tools_per_session: flags.limit_tools_per_session.unwrap_or(default.tools_per_session),
+            queued_calls_per_tool: flags.limit_queued_calls_per_tool.unwrap_or(default.queued_calls_per_tool),
+            tool_schema_bytes: flags.limit_tool_schema_bytes.unwrap_or(default.tool_schema_bytes),
         }
     }
 }

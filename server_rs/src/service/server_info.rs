@@ -38,6 +38,9 @@ impl ServerService for ServerInfo {
                 message_bytes: limits.message_bytes,
                 streams_per_connection: limits.streams_per_connection,
                 watchers_per_session: limits.watchers_per_session,
+                tools_per_session: limits.tools_per_session,
+                queued_calls_per_tool: limits.queued_calls_per_tool,
+                tool_schema_bytes: limits.tool_schema_bytes,
             }),
         }))
     }
