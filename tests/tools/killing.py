@@ -183,4 +183,6 @@ def summary(seen: Seen, ledger: Path) -> str:
     ends = Counter(seen.ends.values())
     again = len(ledger.read_text().splitlines()) - len({line.split()[0] for line in ledger.open()})
     told = ", ".join(f"{ends[end]:,} {end}" for end in ("result", "unavailable", "deadline", "refused"))
-    return f"{seen.accepted():,} calls, {seen.kills:,} workers killed: {told}; {again:,} second runs of idempotent calls"
+    return (
+        f"{seen.accepted():,} calls, {seen.kills:,} workers killed: {told}; {again:,} second runs of idempotent calls"
+    )
