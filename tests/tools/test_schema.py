@@ -290,6 +290,21 @@ def test_an_annotation_that_cannot_be_resolved_is_refused() -> None:
     assert declare(tool, arguments_schema={"type": "object"}).signature is None
 
 
+def test_an_annotation_may_name_a_class_of_the_function_around() -> None:
+    class Local(pydantic.BaseModel):
+        n: int
+
+    def inner() -> dict[str, Any]:
+        class Deeper(Local):
+            pass
+
+        def tool(one: Local, other: Deeper) -> None: ...
+
+        return schema_of(tool)
+
+    assert set(inner()["$defs"]) == {"Local", "Deeper"}
+
+
 def test_what_is_no_function_is_refused() -> None:
     with pytest.raises(TypeError):
         declare("population")  # type: ignore[arg-type]
