@@ -1,0 +1,1 @@
+"""Tools: offered, called, streamed and served, through the real server."""
