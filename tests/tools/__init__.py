@@ -1,1 +1,1 @@
-"""Tools: offered, called, streamed and served, through the real server."""
+"""Tools: any process offers them, any other calls them."""
