@@ -26,7 +26,17 @@ from snakepit_bridge.exceptions import (
 from snakepit_bridge.freshness import Freshness
 from snakepit_bridge.mirror import Feed, Mirror, Snapshot
 from snakepit_bridge.settings import Settings, refuse_pickle, user
-from snakepit_bridge.transport import API_VERSION, ASYNCIO, BLOCKING, Connection, Waiting, finish, in_thread, translate
+from snakepit_bridge.transport import (
+    API_VERSION,
+    ASYNCIO,
+    BLOCKING,
+    METADATA,
+    Connection,
+    Waiting,
+    finish,
+    in_thread,
+    translate,
+)
 from snakepit_bridge.v1 import server_pb2, session_pb2
 from snakepit_bridge.v1 import variable_pb2 as pb
 
@@ -167,7 +177,7 @@ class Session:
     ) -> T:
         """One rpc, never repeated."""
         try:
-            return await waiting.call(method, request, within, bare=bare)
+            return await waiting.call(method, request, within, None if bare else METADATA)
         except grpc.RpcError as error:
             raise self.translated(error, within) from None
         except ValueError:

@@ -10,7 +10,8 @@ use crate::{
     config::{Limits, Windows},
     journal::{Home, Memory},
     service,
-    store::{Principal, Store},
+    store::{Clock, Principal, Store},
+    tool::{BreakerPolicy, hub::Hub},
 };
 
 /// The version of the protocol this server speaks.
@@ -25,6 +26,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) struct Serving {
     /// The sessions.
     pub(crate) store: Store,
+    /// The tools.
+    pub(crate) tools: Hub,
     /// Who every caller is, until there is authentication.
     pub(crate) principal: Principal,
     /// How often a quiet watch says that it lives.
@@ -50,6 +53,7 @@ impl Server {
             principal: Principal::anonymous(),
             heartbeat: Duration::from_secs(5),
             sweep_interval: Duration::from_secs(1),
+            breaker: BreakerPolicy::default(),
             insecure: false,
         }
     }
@@ -64,6 +68,7 @@ pub struct Builder<H> {
     principal: Principal,
     heartbeat: Duration,
     sweep_interval: Duration,
+    breaker: BreakerPolicy,
     insecure: bool,
 }
 
@@ -71,8 +76,8 @@ impl<H: Home> Builder<H> {
     /// Where events become durable.
     #[must_use]
     pub fn journal<Other: Home>(self, home: Other) -> Builder<Other> {
-        let Self { home: _, limits, windows, principal, heartbeat, sweep_interval, insecure } = self;
-        Builder { home, limits, windows, principal, heartbeat, sweep_interval, insecure }
+        let Self { home: _, limits, windows, principal, heartbeat, sweep_interval, breaker, insecure } = self;
+        Builder { home, limits, windows, principal, heartbeat, sweep_interval, breaker, insecure }
     }
 
     /// What the server accepts.
@@ -105,6 +110,12 @@ impl<H: Home> Builder<H> {
         Self { sweep_interval, ..self }
     }
 
+    /// When a tool's calls stop going to a worker that fails, and when they go there again.
+    #[must_use]
+    pub fn breaker(self, breaker: BreakerPolicy) -> Self {
+        Self { breaker, ..self }
+    }
+
     /// Says that strangers can reach this server, for clients that ask.
     #[must_use]
     pub fn insecure(self, insecure: bool) -> Self {
@@ -120,9 +131,11 @@ impl<H: Home> Builder<H> {
     ) -> Result<(), tonic::transport::Error> {
         let streams = u32::try_from(self.limits.streams_per_connection).unwrap_or(u32::MAX);
         let store = Store::new(self.home, self.limits, self.windows);
+        let tools = Hub::start(store.limits(), self.breaker, Clock::start());
         let stopping = CancellationToken::new();
         let serving = Arc::new(Serving {
             store: store.clone(),
+            tools: tools.clone(),
             principal: self.principal,
             heartbeat: self.heartbeat,
             insecure: self.insecure,
@@ -143,6 +156,7 @@ impl<H: Home> Builder<H> {
             loop {
                 ticks.tick().await;
                 store.sweep().await;
+                tools.sweep();
             }
         };
         let stop = async {
