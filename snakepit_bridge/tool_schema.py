@@ -89,7 +89,9 @@ def signature(function: Callable[..., Any], tool: str, descriptions: Mapping[str
     try:
         given = inspect.signature(function)
     except (TypeError, ValueError):
-        _refuse(tool, "", "Python cannot tell its signature; wrap it in a function of your own, or say arguments_schema=")
+        _refuse(
+            tool, "", "Python cannot tell its signature; wrap it in a function of your own, or say arguments_schema="
+        )
     hints = _hints(function, tool)
     types = _Types(tool)
     required: list[str] = []

@@ -151,9 +151,7 @@ def _list(item: Mapped | None) -> Mapped | None:
     if item is None:
         return None
     convert = item.convert
-    return Mapped(
-        {"type": "array", "items": item.schema}, convert and (lambda value: [convert(one) for one in value])
-    )
+    return Mapped({"type": "array", "items": item.schema}, convert and (lambda value: [convert(one) for one in value]))
 
 
 def _dict(item: Mapped | None) -> Mapped | None:

@@ -145,9 +145,7 @@ def call_from_wire(call: pb.Call) -> CallStatus:
         tool=call.tool,
         state=_state(call.state),
         attempts=tuple(
-            Attempt(
-                attempt.worker_id, seconds(attempt.dispatched_after), seconds(attempt.took), _state(attempt.state)
-            )
+            Attempt(attempt.worker_id, seconds(attempt.dispatched_after), seconds(attempt.took), _state(attempt.state))
             for attempt in call.attempts
         ),
         accepted_at=call.accepted_at.ToDatetime(tzinfo=UTC),

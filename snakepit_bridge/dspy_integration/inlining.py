@@ -18,14 +18,14 @@ MAX_SCHEMAS = 1_000
 MAX_DEPTH = 20
 
 _ONE = frozenset({
-    "additionalItems", "additionalProperties", "contains", "contentSchema", "else", "if", "not", "propertyNames", "then",
-    "unevaluatedItems", "unevaluatedProperties",
+    "additionalItems", "additionalProperties", "contains", "contentSchema", "else", "if", "not", "propertyNames",
+    "then", "unevaluatedItems", "unevaluatedProperties",
 })  # fmt: skip
 _LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 _MAPS = frozenset({"dependentSchemas", "patternProperties", "properties"})
 _DROPPED = frozenset({
-    "$anchor", "$comment", "$defs", "$dynamicAnchor", "$id", "$recursiveAnchor", "$schema", "$vocabulary", "definitions",
-    "id", "title",
+    "$anchor", "$comment", "$defs", "$dynamicAnchor", "$id", "$recursiveAnchor", "$schema", "$vocabulary",
+    "definitions", "id", "title",
 })  # fmt: skip
 _NOTES = frozenset({"default", "deprecated", "description", "examples", "readOnly", "writeOnly"})
 """What says something of a value, and allows or refuses none."""

@@ -8,6 +8,7 @@ message for a reader who neither knows nor runs a server. Everybody else finds t
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from types import FrameType, TracebackType
 from typing import Any
@@ -29,6 +30,9 @@ from snakepit_bridge.exceptions import (
 _LONGEST_NAME = 64
 
 
+_TRACEBACK: Any = vars(BaseException)["__traceback__"]
+
+
 class _Untraced(Exception):  # noqa: N818 - only ever a base of exceptions that have their own names
     """Has no traceback where DSPy reads it."""
 
@@ -36,15 +40,17 @@ class _Untraced(Exception):  # noqa: N818 - only ever a base of exceptions that 
 
     @property
     def __traceback__(self) -> TracebackType | None:  # type: ignore[override]
-        return None if _is_dspy(sys._getframe(1)) else BaseException.__traceback__.__get__(self)  # type: ignore[attr-defined]  # noqa: SLF001
+        trace: TracebackType | None = _TRACEBACK.__get__(self)
+        return None if _is_dspy(sys._getframe(1)) else trace  # noqa: SLF001 - what inspect.currentframe calls
 
     @__traceback__.setter
     def __traceback__(self, trace: TracebackType | None) -> None:
-        BaseException.__traceback__.__set__(self, trace)  # type: ignore[attr-defined]
+        _TRACEBACK.__set__(self, trace)
 
     def __reduce__(self) -> Any:
-        error: Any = self
-        return _rebuilt, (self._plain, error.args, getattr(error, "facts", None), type(self).__name__)
+        rebuild, given, *state = self._plain.__reduce__(self)
+        plain = tuple(self._plain if value is type(self) else value for value in given)
+        return _rebuilt, (self._plain if rebuild is type(self) else rebuild, plain, type(self).__name__), *state
 
 
 def _is_dspy(reader: FrameType | None) -> bool:
@@ -77,7 +83,7 @@ def for_agents(error: Exception, tool: str) -> Exception:
 
 
 @lru_cache(maxsize=256)
-def _seen(cls: type[Exception], name: str) -> type[Exception]:
+def _seen(cls: Any, name: str) -> Any:
     # As if built in: what formats exceptions writes the module before the name of any other.
     return type(name, (_Untraced, cls), {"__module__": "builtins", "__doc__": cls.__doc__, "_plain": cls})
 
@@ -112,7 +118,7 @@ _SENTENCES: dict[type[BridgeError], str] = {
 """What a model reads of an error that is not the tool's own; of others, what they say themselves."""
 
 
-def _rebuilt(plain: type[Exception], args: tuple[Any, ...], facts: dict[str, str] | None, name: str) -> Exception:
-    error = plain(*args) if facts is None else plain(*args, facts)
-    error.__class__ = _seen(plain, name)
+def _rebuilt(rebuild: Callable[..., Exception], given: tuple[Any, ...], name: str) -> Exception:
+    error = rebuild(*given)
+    error.__class__ = _seen(type(error), name)
     return error

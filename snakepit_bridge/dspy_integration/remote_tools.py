@@ -95,7 +95,7 @@ class RemoteTool(dspy.Tool):
 
     @property
     def _known_as(self) -> str:
-        return self.name or self._remote.tool.name
+        return str(self.name or self._remote.tool.name)
 
     def format_as_litellm_function_call(self) -> dict[str, Any]:
         """What native function calling sends: with what is required, which DSPy takes all for that has no default."""

@@ -168,6 +168,25 @@ def offer_of(
     return Offer(served.call if served.streaming is None else served.stream, options)
 
 
+def offer_of_tool(tool: Any) -> Offer:
+    """A `dspy.Tool` as something to offer: DSPy converts and checks its arguments as ever."""
+
+    async def acall(**arguments: Any) -> Any:
+        return await tool.acall(**arguments)
+
+    def call(**arguments: Any) -> Any:
+        return tool(**arguments)
+
+    schema = {
+        "type": "object",
+        "properties": tool.args,
+        "required": [name for name, said in tool.args.items() if "default" not in said],
+        "additionalProperties": tool.has_kwargs,
+    }
+    options = {"name": tool.name, "description": tool.desc or "", "arguments_schema": schema}
+    return Offer(acall if _is_async(tool.func) else call, options)
+
+
 class Options(TypedDict, total=False):
     """What may be said about a program that is served; `serve_program` says what each is."""
 

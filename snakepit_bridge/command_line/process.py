@@ -1,0 +1,101 @@
+"""One process of a worker: `python -m snakepit_bridge.command_line.process WORK`, started by its supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from snakepit_bridge.exceptions import BindingError, BridgeError, InvalidRequestError
+from snakepit_bridge.session_context import SessionContext
+from snakepit_bridge.tools import Tool
+from snakepit_bridge.command_line import target
+from snakepit_bridge.command_line.work import READY, UNUSABLE, Work
+
+_AGAIN = 75
+"""How this ends when another try might go well: EX_TEMPFAIL."""
+
+
+def main() -> int:
+    """Serves until told to finish; gives the exit code."""
+    line = _line_to_the_supervisor()
+    work = Work.from_text(sys.argv[1])
+    context = SessionContext.connect(
+        work.address, session_id=work.session_id, tool_concurrency=work.concurrency, worker_id=work.worker_id
+    )
+    try:
+        # In the main thread and outside of any task, as DSPy wants it of who configures it.
+        if work.configure:
+            target.call(work.configure)
+        thing = target.made(work.target, target.find(work.target), context)
+        asyncio.run(_serve(work, context, thing, line))
+    except (target.TargetError, BindingError, InvalidRequestError) as error:
+        _complain(error)
+        return UNUSABLE
+    except BridgeError as error:
+        _complain(error)
+        return _AGAIN
+    return 0
+
+
+def _line_to_the_supervisor() -> socket.socket:
+    """The socket given as standard input, which is nothing for the program to read, nor for what it starts."""
+    line = socket.socket(fileno=os.dup(0))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return line
+
+
+async def _serve(work: Work, context: SessionContext, thing: Any, line: socket.socket) -> None:
+    reader, writer = await asyncio.open_connection(sock=line)
+    finishing = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, finishing.set)
+    async with context:
+        tool = await _offered(work, context, thing)
+        writer.write(READY)
+        where = "every session" if work.everywhere else f"session {context.session_id}"
+        sys.stdout.write(f"serving {tool.name} at {context.address}, {where} (pid {os.getpid()})\n")
+        sys.stdout.flush()
+        # A word from the supervisor, or its end.
+        told = asyncio.create_task(reader.readline())
+        told.add_done_callback(lambda _: finishing.set())
+        await finishing.wait()
+        told.cancel()
+        await context.drain(timeout=work.drain_timeout)
+
+
+async def _offered(work: Work, context: SessionContext, thing: Any) -> Tool:
+    options: dict[str, Any] = {"everywhere": work.everywhere, "idempotent": work.idempotent}
+    if work.timeout is not None:
+        options["timeout"] = work.timeout
+    if work.description:
+        options["description"] = work.description
+    attribute = work.target.rpartition(".")[2].rpartition(":")[2]
+    if target.is_program(thing):
+        from snakepit_bridge.dspy_integration.serving import serve_program_async
+
+        name = work.name or attribute
+        return await serve_program_async(
+            context, name, thing, stream=work.stream or None, signature=work.signature or None, **options
+        )
+    if work.stream or work.signature:
+        raise target.TargetError(f"{work.target} is a tool, and --stream and --signature are for programs")
+    if target.is_tool(thing):
+        from snakepit_bridge.dspy_integration.serving import offer_of_tool
+
+        offer = offer_of_tool(thing)
+        return await context.offer(offer.function, **{**offer.options, **options, "name": work.name or thing.name})
+    return await context.offer(thing, name=work.name or getattr(thing, "__name__", attribute), **options)
+
+
+def _complain(error: Exception) -> None:
+    said = error.message if isinstance(error, BridgeError) else str(error)
+    sys.stderr.write(f"snakepit_bridge worker: {said}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
