@@ -19,6 +19,7 @@ from snakepit_bridge.dspy_integration.envelope import dspy_types, load
 from snakepit_bridge.dspy_integration.envelope.walk import TAG, reason
 from snakepit_bridge.dspy_integration.inlining import Schema, inlined
 from snakepit_bridge.dspy_integration.program_fields import MISSING, Field, Fields
+from snakepit_bridge.exceptions import EnvelopeError
 
 _TAGS: dict[Any, str] = {kind: form.tag for form in dspy_types.FORMS for kind in form.types}
 _PLAIN = {str, int, float, bool, type(None), Any, list, dict}
@@ -63,10 +64,12 @@ class ProgramArguments:
         return {name: self._read(name, value) for name, value in arguments.items() if name in self._fields}
 
     def _read(self, name: str, value: Any) -> Any:
-        if _has_envelope(value):
-            value = load(value, types=[self._fields[name].annotation])
         try:
+            if _has_envelope(value):
+                value = load(value, types=[self._fields[name].annotation])
             return self._adapters[name].validate_python(value)
+        except EnvelopeError as error:
+            raise ValueError(f"argument {name!r}: {error}") from None
         except ValidationError as error:
             raise ValueError(f"argument {name!r}: {reason(error)}") from None
 

@@ -71,7 +71,8 @@ def for_agents(error: Exception, tool: str) -> Exception:
     if isinstance(error, BridgeError):
         error.facts.setdefault("message", error.message)
         error.args = (_sentence(error, tool),)
-    seen = _seen(type(error), name)
+    plain: Any = type(error)
+    seen = _seen(plain, name)
     try:
         error.__class__ = seen
     except TypeError:
@@ -120,5 +121,6 @@ _SENTENCES: dict[type[BridgeError], str] = {
 
 def _rebuilt(rebuild: Callable[..., Exception], given: tuple[Any, ...], name: str) -> Exception:
     error = rebuild(*given)
-    error.__class__ = _seen(type(error), name)
+    plain: Any = type(error)
+    error.__class__ = _seen(plain, name)
     return error

@@ -197,13 +197,13 @@ def annotation(schema: Schema) -> Any:
     values = schema.get("enum", [schema["const"]] if "const" in schema else None)
     if isinstance(values, list) and values and all(value is None or isinstance(value, (str, int)) for value in values):
         return Literal[tuple(values)]
+    branches = schema.get("anyOf") or schema.get("oneOf")
+    if isinstance(branches, list) and branches:
+        return _union([annotation(branch) for branch in branches if isinstance(branch, dict)] or [Any])
     kinds = schema.get("type")
     names = kinds if isinstance(kinds, list) else [kinds]
     if kinds and all(isinstance(name, str) and name in _TYPES for name in names):
         return _union([_annotation_of(name, schema) for name in names])
-    branches = schema.get("anyOf") or schema.get("oneOf")
-    if isinstance(branches, list) and branches:
-        return _union([annotation(branch) for branch in branches])
     return Any
 
 
