@@ -9,11 +9,11 @@ import socket
 import sys
 from typing import Any
 
+from snakepit_bridge.command_line import target
+from snakepit_bridge.command_line.work import READY, UNUSABLE, Work
 from snakepit_bridge.exceptions import BindingError, BridgeError, InvalidRequestError
 from snakepit_bridge.session_context import SessionContext
 from snakepit_bridge.tools import Tool
-from snakepit_bridge.command_line import target
-from snakepit_bridge.command_line.work import READY, UNUSABLE, Work
 
 _AGAIN = 75
 """How this ends when another try might go well: EX_TEMPFAIL."""

@@ -41,12 +41,15 @@ from snakepit_bridge.dspy_integration.modules import (
     VariableAwareReAct,
     VariableAwareRefine,
 )
+from snakepit_bridge.dspy_integration.parallel_agent import AGENTS as _AGENTS
 from snakepit_bridge.dspy_integration.publishing import Published, publish, publish_async
+from snakepit_bridge.dspy_integration.remote_tools import RemoteTool, remote_tools, remote_tools_async
 from snakepit_bridge.dspy_integration.report import Effective
 from snakepit_bridge.dspy_integration.resolver import MODULE_REGISTRY as _MODULE_REGISTRY
 from snakepit_bridge.dspy_integration.resolver import ModuleVariableResolver, create_variable_aware_module
 from snakepit_bridge.dspy_integration.saved import load_bindings, load_bindings_async, save_bindings
 from snakepit_bridge.dspy_integration.scope import revision_of, snapshot
+from snakepit_bridge.dspy_integration.serving import serve_program, serve_program_async
 from snakepit_bridge.dspy_integration.tables import Tables
 from snakepit_bridge.dspy_integration.variable_module import VariableModule
 from snakepit_bridge.exceptions import BindingError, EnvelopeError, ModelNotAllowedError, UnknownModuleError
@@ -60,6 +63,7 @@ __all__ = [
     "ModelNotAllowedError",
     "ModuleVariableResolver",
     "Published",
+    "RemoteTool",
     "Tables",
     "UnknownModuleError",
     "Var",
@@ -88,8 +92,12 @@ __all__ = [
     "on_change",
     "publish",
     "publish_async",
+    "remote_tools",
+    "remote_tools_async",
     "revision_of",
     "save_bindings",
+    "serve_program",
+    "serve_program_async",
     "snapshot",
     "unbind",
 ]
@@ -98,6 +106,7 @@ MODULE_REGISTRY = _MODULE_REGISTRY
 """DSPy's modules by name, as far as this DSPy has them. Every `ModuleVariableResolver` starts with a copy."""
 
 if TYPE_CHECKING:
+    from snakepit_bridge.dspy_integration.parallel_agent import ParallelReActV2 as ParallelReActV2
     from snakepit_bridge.dspy_integration.modules import VariableAwareCodeAct as VariableAwareCodeAct
     from snakepit_bridge.dspy_integration.modules import VariableAwareFlex as VariableAwareFlex
     from snakepit_bridge.dspy_integration.modules import VariableAwareProgramOfThought as VariableAwareProgramOfThought
@@ -105,6 +114,6 @@ if TYPE_CHECKING:
     from snakepit_bridge.dspy_integration.modules import VariableAwareRLM as VariableAwareRLM
 else:
     # As many of them as the installed DSPy has.
-    globals().update({cls.__name__: cls for cls in _AWARE.values()})
+    globals().update({cls.__name__: cls for cls in (*_AWARE.values(), *_AGENTS)})
 
-__all__ += [cls.__name__ for cls in _AWARE.values() if cls.__name__ not in __all__]
+__all__ += [cls.__name__ for cls in (*_AWARE.values(), *_AGENTS) if cls.__name__ not in __all__]

@@ -11,6 +11,9 @@ import dspy
 
 from snakepit_bridge.dspy_integration.remote_tools import RemoteTool
 
+AGENTS: list[type] = []
+"""The agents here, as far as the installed DSPy has what they are made of."""
+
 if hasattr(dspy, "ReActV2"):
 
     class ParallelReActV2(dspy.ReActV2):
@@ -44,6 +47,7 @@ if hasattr(dspy, "ReActV2"):
         def _is_remote(self, call: Any) -> bool:
             return isinstance(self.tools.get(call.tool_calls[0].name), RemoteTool)
 
+    AGENTS.append(ParallelReActV2)
 
 _SEVERAL = 2
 
@@ -52,4 +56,4 @@ def _joined(parts: list[Any]) -> tuple[Any, dict[str, Any] | None]:
     """What the steps of one call each come to, as one step."""
     results = [result for given, _ in parts for result in given.tool_call_results]
     final = [outputs for _, outputs in parts if outputs is not None]
-    return dspy.ToolCallResults(tool_call_results=results), final[-1] if final else None
+    return type(parts[0][0])(tool_call_results=results), final[-1] if final else None

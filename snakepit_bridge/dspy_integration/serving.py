@@ -27,10 +27,11 @@ from snakepit_bridge.tools import Tool, ToolResult
 from snakepit_bridge.transport import ASYNCIO, in_thread
 from snakepit_bridge.values import MAX_DEPTH
 
-_OF_A_CALL = frozenset({
-    KEY, "caller_modules", "caller_predict", "send_stream", "stream_listeners", "trace", "usage_tracker",
-})  # fmt: skip
-"""DSPy's settings that belong to the call which sets them."""
+_OF_A_CALL: dict[str, Any] = {
+    KEY: None, "caller_modules": None, "caller_predict": None, "send_stream": None, "stream_listeners": [],
+    "usage_tracker": None,
+}  # fmt: skip
+"""DSPy's settings that belong to a call in progress, as they are outside of any."""
 
 # The second is for tools that a variable brings in: those known before decide how a program is called.
 _TRACKED = {"track_usage": True, "allow_tool_async_sync_conversion": True}
@@ -56,7 +57,7 @@ class Served:
     async def call(self, **arguments: Any) -> Any:
         """Runs the program. What it is run with are the arguments alone, whatever their names."""
         values = self.arguments.read(arguments)
-        with dspy.context(**self.settings, **_TRACKED):
+        with dspy.context(**self.settings):
             return self._dumped(await (self._in_thread(values) if self.in_thread else self.program.acall(**values)))
 
     async def _in_thread(self, values: dict[str, Any]) -> Any:
@@ -72,8 +73,7 @@ class Served:
             yield ToolResult(await self.call(**arguments))
             return
         values = self.arguments.read(arguments)
-        settings = {**self.settings, **_TRACKED}
-        async for item in self.streaming.run(self.program, values, settings, in_thread=self.in_thread):
+        async for item in self.streaming.run(self.program, values, self.settings, in_thread=self.in_thread):
             yield ToolResult(self._dumped(item)) if isinstance(item, dspy.Prediction) else dump(item)
 
     def _dumped(self, result: Any) -> Any:
@@ -145,7 +145,7 @@ def offer_of(
     """A program as something to offer; arguments and errors as of `serve_program`."""
     fields = fields_of(program, signature)
     arguments = ProgramArguments(fields)
-    settings = {key: value for key, value in thread_local_overrides.get().items() if key not in _OF_A_CALL}
+    settings = {**thread_local_overrides.get(), **_OF_A_CALL, **_TRACKED}
     served = Served(
         name=name,
         program=program,

@@ -101,7 +101,7 @@ def test_a_schema_made_of_several_has_the_properties_of_all() -> None:
     )
     assert set(found.schemas) == {"kind", "name", "id"}
     assert set(found.required) == {"kind", "id"}
-    assert found.types["kind"] == Literal["cat"] | Literal["dog"]
+    assert found.types["kind"] == Literal["cat", "dog"]
 
 
 def test_names_that_python_does_not_take_are_arguments_all_the_same() -> None:
@@ -124,23 +124,17 @@ def test_none_is_left_out_where_nothing_else_can_be_meant() -> None:
     }  # fmt: skip
 
 
+KEYWORDS = [
+    "$ref", "$defs", "A", "properties", "required", "type", "enum", "const", "anyOf", "oneOf", "allOf", "items", "then",
+    "default", "description", "title", "additionalProperties", "patternProperties", "dependentSchemas", "a",
+]  # fmt: skip
 JSON = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
     | st.text(max_size=3)
     | st.sampled_from(["#", "#/$defs/A", "object", "a"]),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                "$ref $defs A properties required type enum const anyOf oneOf allOf items default description title "
-                "additionalProperties patternProperties then dependentSchemas a".split()
-            ),
-            inner,
-            max_size=4,
-        )
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYWORDS), inner, max_size=4),
     max_leaves=20,
 )
 
