@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections import deque
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -49,35 +50,37 @@ def to_plain(value: Any, path: str, depth: int = MAX_DEPTH) -> Any:
     pydantic = sys.modules.get("pydantic")
     if pydantic is not None and isinstance(value, pydantic.BaseModel):
         return to_plain(value.model_dump(mode="python", by_alias=True, warnings=False), path, depth)
-    if value is None or isinstance(value, _BARE):
-        encode(value, path)
-        return value
     text = _text(value)
     if text is not None:
         return text
-    inner = _contents(value)
+    inner = None if isinstance(value, _BARE) else _contents(value)
     if inner is None:
+        # What is left is sent as it is, if at all.
         encode(value, path)
         return value
     if depth == 0:
         raise InvalidRequestError(f"{path} nests deeper than {MAX_DEPTH} levels; flatten it", {"field": path})
     if isinstance(inner, Mapping):
-        entries: dict[str, Any] = {}
-        for key, item in inner.items():
-            named = _key(key, path)
-            if named in entries:
-                raise TypeMismatchError(
-                    f"cannot send {path}: two of its keys are {named!r} as text",
-                    {"field": path, "expected": "keys that differ as text", "got": named},
-                )
-            entries[named] = to_plain(item, f"{path}[{named!r}]", depth - 1)
-        return entries
+        return _entries(inner, path, depth - 1)
     return [to_plain(item, f"{path}[{index}]", depth - 1) for index, item in enumerate(inner)]
+
+
+def _entries(mapping: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
+    entries: dict[str, Any] = {}
+    for key, item in mapping.items():
+        named = _key(key, path)
+        if named in entries:
+            raise TypeMismatchError(
+                f"cannot send {path}: two of its keys are {named!r} as text",
+                {"field": path, "expected": "keys that differ as text", "got": named},
+            )
+        entries[named] = to_plain(item, f"{path}[{named!r}]", depth)
+    return entries
 
 
 def _contents(value: Any) -> Any:
     """What a container holds, as a Mapping or an iterable; None for what is no container."""
-    if isinstance(value, (Mapping, list, tuple, Set, deque)):
+    if isinstance(value, (Mapping, list, tuple, AbstractSet, deque)):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}

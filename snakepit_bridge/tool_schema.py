@@ -67,7 +67,8 @@ def defined(function: Callable[..., Any]) -> Callable[..., Any]:
         function = function.func
     if inspect.isroutine(function) or inspect.isclass(function):
         return function
-    return getattr(type(function), "__call__", function)
+    called: Callable[..., Any] = type(function).__call__
+    return called
 
 
 def described(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
@@ -195,7 +196,7 @@ class _Types:
                 schema["$defs"] = shared["$defs"]
         if self._others is not None:
             schema["additionalProperties"] = self._others.schema or True
-        return schema, self._converts, self._others and self._others.convert
+        return schema, self._converts, self._others.convert if self._others is not None else None
 
     def result(self, annotation: Any) -> dict[str, Any] | None:
         """The schema of a result; None if the annotation tells nothing, or nothing that JSON Schema can say."""
@@ -221,7 +222,8 @@ class _Types:
             _refuse(
                 self._tool,
                 key or "",
-                f"{shown} is a {_name(annotation)}, which needs pydantic: pip install pydantic, or say arguments_schema=",
+                f"{shown} is a {_name(annotation)}, which needs pydantic: pip install pydantic, "
+                "or say arguments_schema=",
             )
         try:
             adapter = pydantic.TypeAdapter(annotation)

@@ -27,14 +27,15 @@ from snakepit_bridge.v1 import tool_pb2 as pb
 if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
+_LONGEST = 1e9
 _CALL_STATES = {number: name.removeprefix("CALL_STATE_").lower() for name, number in pb.CallState.items()}
 _BREAKER_STATES = {number: name.removeprefix("BREAKER_STATE_").lower() for name, number in pb.BreakerState.items()}
 
 
 def duration(seconds: float, field: str) -> Duration:
     """Seconds on the wire; `field` is what they are, for the error if they cannot be meant."""
-    if not 0 <= seconds < 1e9:
-        raise InvalidRequestError(f"{field}={seconds!r}: wanted 0 or more seconds, below 1e9", {"field": field})
+    if not 0 <= seconds < _LONGEST:
+        raise InvalidRequestError(f"{field}={seconds!r}: wanted 0 or more seconds, at most 30 years", {"field": field})
     nanoseconds = round(seconds * 1e9)
     return Duration(seconds=nanoseconds // 10**9, nanos=nanoseconds % 10**9)
 
