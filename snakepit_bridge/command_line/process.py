@@ -7,12 +7,13 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from typing import Any
 
 from snakepit_bridge.command_line import target
 from snakepit_bridge.command_line.work import READY, UNUSABLE, Work
 from snakepit_bridge.exceptions import BindingError, BridgeError, InvalidRequestError
-from snakepit_bridge.session_context import SessionContext
+from snakepit_bridge.session_context import SessionContext, session_of
 from snakepit_bridge.tools import Tool
 
 _AGAIN = 75
@@ -23,9 +24,8 @@ def main() -> int:
     """Serves until told to finish; gives the exit code."""
     line = _line_to_the_supervisor()
     work = Work.from_text(sys.argv[1])
-    context = SessionContext.connect(
-        work.address, session_id=work.session_id, tool_concurrency=work.concurrency, worker_id=work.worker_id
-    )
+    context = SessionContext.connect(work.address, session_id=work.session_id, tool_concurrency=work.concurrency)
+    session_of(context).serving.worker_id = work.worker_id
     try:
         # In the main thread and outside of any task, as DSPy wants it of who configures it.
         if work.configure:
@@ -63,9 +63,14 @@ async def _serve(work: Work, context: SessionContext, thing: Any, line: socket.s
         # A word from the supervisor, or its end.
         told = asyncio.create_task(reader.readline())
         told.add_done_callback(lambda _: finishing.set())
+        serving = asyncio.create_task(context.serve(drain=work.drain_timeout))
+        # It ends by itself only if its session does.
+        serving.add_done_callback(lambda _: finishing.set())
         await finishing.wait()
         told.cancel()
-        await context.drain(timeout=work.drain_timeout)
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
 
 
 async def _offered(work: Work, context: SessionContext, thing: Any) -> Tool:
