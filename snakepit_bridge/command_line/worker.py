@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import secrets
 
 from snakepit_bridge.command_line.supervisor import Supervisor
@@ -42,22 +43,22 @@ def add_worker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--idempotent", action="store_true", help="calling it twice does no harm, so that the server may try again")
     add("--timeout", type=_seconds, metavar="S", help="seconds that a call may take (default: 300 for a program)")
     add("--drain-timeout", type=_seconds, default=30.0, metavar="S", help="seconds for running calls (default: 30)")
-    add("--configure", default="", type=_reference, metavar="TARGET", help="a function to call first: dspy.configure")
-    parser.set_defaults(run=_run)
+    add("--configure", type=_reference, metavar="TARGET", help="a function to call first: dspy.configure")
+    parser.set_defaults(run=functools.partial(_run, parser))
 
 
-def _run(given: argparse.Namespace) -> int:
+def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     try:
         address = address_or_default(given.address)
     except InvalidRequestError as error:
-        raise SystemExit(f"python -m snakepit_bridge worker: {error}") from None
+        parser.error(str(error))
     supervisor_id = secrets.token_hex(4)
     # All processes serve one session, also where nobody has named it.
     session_id = session_id_or_default(given.session) or f"worker-{supervisor_id}"
     work = [
         Work(
             target=given.target,
-            configure=given.configure,
+            configure=given.configure or "",
             name=given.name,
             address=address,
             session_id=session_id,
