@@ -106,12 +106,12 @@ MODULE_REGISTRY = _MODULE_REGISTRY
 """DSPy's modules by name, as far as this DSPy has them. Every `ModuleVariableResolver` starts with a copy."""
 
 if TYPE_CHECKING:
-    from snakepit_bridge.dspy_integration.parallel_agent import ParallelReActV2 as ParallelReActV2
     from snakepit_bridge.dspy_integration.modules import VariableAwareCodeAct as VariableAwareCodeAct
     from snakepit_bridge.dspy_integration.modules import VariableAwareFlex as VariableAwareFlex
     from snakepit_bridge.dspy_integration.modules import VariableAwareProgramOfThought as VariableAwareProgramOfThought
     from snakepit_bridge.dspy_integration.modules import VariableAwareReActV2 as VariableAwareReActV2
     from snakepit_bridge.dspy_integration.modules import VariableAwareRLM as VariableAwareRLM
+    from snakepit_bridge.dspy_integration.parallel_agent import ParallelReActV2 as ParallelReActV2
 else:
     # As many of them as the installed DSPy has.
     globals().update({cls.__name__: cls for cls in (*_AWARE.values(), *_AGENTS)})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
-from dspy.streaming import StreamListener
+from dspy.streaming import StatusMessage, StreamListener, StreamResponse
 
 from snakepit_bridge.dspy_integration.program_fields import Fields
 from snakepit_bridge.exceptions import BindingError
@@ -42,7 +42,9 @@ class Streaming:
             try:
                 with dspy.context(**settings):
                     async for item in streamed(**values):
-                        await queue.put(("item", item))
+                        # Without listeners there would be what the LM's provider sends, too.
+                        if isinstance(item, _HEARD):
+                            await queue.put(("item", item))
             except Exception as error:
                 await queue.put(("error", error))
             else:
@@ -58,6 +60,9 @@ class Streaming:
             producer.cancel()
             with suppress(asyncio.CancelledError):
                 await producer
+
+
+_HEARD = (StatusMessage, StreamResponse, dspy.Prediction)
 
 
 class _Whole:

@@ -39,7 +39,7 @@ class _Untraced(Exception):  # noqa: N818 - only ever a base of exceptions that 
     _plain: type[Exception]
 
     @property
-    def __traceback__(self) -> TracebackType | None:  # type: ignore[override]
+    def __traceback__(self) -> TracebackType | None:
         trace: TracebackType | None = _TRACEBACK.__get__(self)
         return None if _is_dspy(sys._getframe(1)) else trace  # noqa: SLF001 - what inspect.currentframe calls
 
@@ -48,7 +48,8 @@ class _Untraced(Exception):  # noqa: N818 - only ever a base of exceptions that 
         _TRACEBACK.__set__(self, trace)
 
     def __reduce__(self) -> Any:
-        rebuild, given, *state = self._plain.__reduce__(self)
+        reduced: Any = self._plain.__reduce__(self)
+        rebuild, given, *state = reduced
         plain = tuple(self._plain if value is type(self) else value for value in given)
         return _rebuilt, (self._plain if rebuild is type(self) else rebuild, plain, type(self).__name__), *state
 

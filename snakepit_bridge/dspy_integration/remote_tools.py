@@ -95,7 +95,8 @@ class RemoteTool(dspy.Tool):
 
     @property
     def _known_as(self) -> str:
-        return str(self.name or self._remote.tool.name)
+        name: str | None = self.name
+        return name or self._remote.tool.name
 
     def format_as_litellm_function_call(self) -> dict[str, Any]:
         """What native function calling sends: with what is required, which DSPy takes all for that has no default."""
@@ -104,7 +105,8 @@ class RemoteTool(dspy.Tool):
 
     def __str__(self) -> str:
         _refuse_code_act(self._known_as)
-        return super().__str__()
+        text: str = super().__str__()
+        return text
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

@@ -144,7 +144,7 @@ def _collected(schema: Schema) -> _Collected:
 
 def _list(schema: Schema, key: str) -> list[Schema]:
     found = schema.get(key)
-    return [part for part in found if isinstance(part, Mapping)] if isinstance(found, list) else []
+    return [part for part in found if isinstance(part, dict)] if isinstance(found, list) else []
 
 
 def _either(known: dict[str, Schema], more: dict[str, Schema], *, both: bool) -> dict[str, Schema]:
@@ -188,7 +188,7 @@ def _may_be_null(schema: Schema) -> bool:
         return "null" in (schema["type"] if isinstance(schema["type"], list) else [schema["type"]])
     for key in ("anyOf", "oneOf"):
         if isinstance(schema.get(key), list):
-            return any(_may_be_null(branch) for branch in schema[key] if isinstance(branch, Mapping))
+            return any(map(_may_be_null, _list(schema, key)))
     return all(_may_be_null(part) for part in _list(schema, "allOf"))
 
 
@@ -201,10 +201,8 @@ def annotation(schema: Schema) -> Any:
     if isinstance(branches, list) and branches:
         return _union([annotation(branch) for branch in branches if isinstance(branch, dict)] or [Any])
     kinds = schema.get("type")
-    names = kinds if isinstance(kinds, list) else [kinds]
-    if kinds and all(isinstance(name, str) and name in _TYPES for name in names):
-        return _union([_annotation_of(name, schema) for name in names])
-    return Any
+    names = [name for name in (kinds if isinstance(kinds, list) else [kinds]) if isinstance(name, str)]
+    return _union([_annotation_of(name, schema) for name in names if name in _TYPES] or [Any])
 
 
 def _annotation_of(name: str, schema: Schema) -> Any:

@@ -30,7 +30,10 @@ def calling(*calls: tuple[str, dict[str, Any]], code: str = "") -> Callable[[dic
             # The answer of the first step is in the history of the second.
             asked = [{"name": name, "args": arguments} for name, arguments in calls]
             done = [{"name": "submit", "args": {"answer": ANSWER}}]
-            return {"next_thought": "t", "tool_calls": {"tool_calls": done if "next_thought" in said_by(body) else asked}}
+            return {
+                "next_thought": "t",
+                "tool_calls": {"tool_calls": done if "next_thought" in said_by(body) else asked},
+            }
         if "code" in fields:
             return {"reasoning": "r", "code": f"```python\n{code or coded(calls)}\n```"}
         return {"reasoning": "r", "answer": ANSWER}

@@ -20,7 +20,7 @@ NODE = {
 }
 
 
-def of(properties: dict[str, Any], required: tuple[str, ...] = (), **more: Any) -> Arguments:
+def of(properties: dict[str, Any], required: Any = (), **more: Any) -> Arguments:
     return Arguments.of({"type": "object", "properties": properties, "required": list(required), **more})
 
 
@@ -101,7 +101,7 @@ def test_a_schema_made_of_several_has_the_properties_of_all() -> None:
     )
     assert set(found.schemas) == {"kind", "name", "id"}
     assert set(found.required) == {"kind", "id"}
-    assert found.types["kind"] == Literal["cat", "dog"]
+    assert found.schemas["kind"] == {"anyOf": [{"const": kind, "type": "string"} for kind in ("cat", "dog")]}
 
 
 def test_names_that_python_does_not_take_are_arguments_all_the_same() -> None:

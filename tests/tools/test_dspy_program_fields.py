@@ -142,7 +142,7 @@ class Mine(dspy.Module):
 
 
 class Awaited(dspy.Module):
-    async def aforward(self, question, *, limit: "Unknown" = 3):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, F821, UP037
+    async def aforward(self, question: "Unknown", *, limit=3) -> Any:  # type: ignore[no-untyped-def, name-defined]  # noqa: ANN001, F821, UP037
         return dspy.Prediction(answer=question)
 
 

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -109,7 +109,9 @@ def test_typed_inputs_arrive_as_what_they_are(served: BlockingContext, wire: Rec
         "support", ticket={"subject": "broken", "urgent": True}, photo=sb.dump(photo), history=sb.dump(history)
     )
     said = wire.requests[0]["messages"]
-    assert Ticket(subject="broken", urgent=True).model_dump_json() in json.dumps(said).replace("\\", "").replace(", ", ",").replace(": ", ":")
+    assert Ticket(subject="broken", urgent=True).model_dump_json() in json.dumps(said).replace("\\", "").replace(
+        ", ", ","
+    ).replace(": ", ":")
     assert {"type": "image_url", "image_url": {"url": photo.url}} in said[-1]["content"]
     assert [message["role"] for message in said] == ["system", "user", "assistant", "user"]
     assert "before" in said[2]["content"]
@@ -214,7 +216,7 @@ class Waiting(dspy.Module):
 @pytest.mark.parametrize("way", ["cancel", "deadline", "stream"])
 async def test_cancel_and_deadline_reach_the_program(way: str, ctx: SessionContext) -> None:
     program = Waiting()
-    listeners: Any = (lambda: []) if way == "stream" else None
+    listeners: Any = (list) if way == "stream" else None
     await sb.serve_program_async(ctx, "waiting", program, stream=listeners)
     calling_it = ctx.options(timeout=0.5 if way == "deadline" else 60.0)
     if way == "stream":
@@ -248,20 +250,20 @@ async def test_calls_run_with_the_settings_that_the_program_was_served_with(
 
 
 async def test_a_program_that_streams_has_to_give_a_prediction(ctx: SessionContext) -> None:
-    class Text(dspy.Module):  # type: ignore[misc]
+    class Text(dspy.Module):
         async def aforward(self, question: str) -> str:
             return question
 
     await sb.serve_program_async(ctx, "text", Text())
     assert await ctx.call_tool("text", question="why?") == "why?"
-    await sb.serve_program_async(ctx, "streamed", Text(), stream=lambda: [])
+    await sb.serve_program_async(ctx, "streamed", Text(), stream=list)
     with pytest.raises(TypeError, match="Prediction"):
         await anext(aiter(ctx.stream_tool("streamed", question="why?")))
 
 
 @pytest.mark.parametrize("stream", [["draft"], ["nothing"], "answer", ["first.reasoning"]])
 def test_what_cannot_be_streamed_is_refused_when_it_is_served(stream: Any, blocking: BlockingContext) -> None:
-    class Twice(dspy.Module):  # type: ignore[misc]
+    class Twice(dspy.Module):
         def __init__(self) -> None:
             super().__init__()
             self.first = dspy.Predict("question -> answer")

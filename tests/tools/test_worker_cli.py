@@ -18,7 +18,7 @@ from snakepit_bridge.exceptions import ToolUnavailableError
 from tests.recording_lm import RecordingLM, asked_fields
 from tests.tools.worker_process import WorkerProcess
 
-PLAIN = '''
+PLAIN = """
 import os, sys
 
 def pid(n: int) -> int:
@@ -48,7 +48,7 @@ async def later():
     return pid
 
 number = 3
-'''
+"""
 
 PROGRAMS = '''
 import os
@@ -109,7 +109,12 @@ Start = Callable[..., WorkerProcess]
 
 @pytest.mark.parametrize(
     ("target", "name", "result"),
-    [("plain:pid", "pid", None), ("plain:make", "pid", None), ("plain:make_of", "where", ""), ("programs:tool", "doubled", 6)],
+    [
+        ("plain:pid", "pid", None),
+        ("plain:make", "pid", None),
+        ("plain:make_of", "where", ""),
+        ("programs:tool", "doubled", 6),
+    ],
 )
 def test_a_function_a_tool_and_what_makes_one_are_served(
     target: str, name: str, result: Any, start: Start, blocking: BlockingContext

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
 ROOT = Path(__file__).parents[2]
 _LONG = 60.0
@@ -65,7 +65,7 @@ class WorkerProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.process.kill()
         # What it started notices, and ends too.
         self.process.communicate(timeout=_LONG)
