@@ -27,9 +27,9 @@ from snakepit_bridge.exceptions import (
     ToolFailedError,
     ToolNotFoundError,
 )
+from tests.dspy.agents import AGENTS, ANSWER, NEEDS_V2, calling, parallel, react
 from tests.dspy.interpreters import INTERPRETER
 from tests.recording_lm import RecordingLM
-from tests.tools.scripts import AGENTS, ANSWER, NEEDS_V2, calling, parallel, react
 
 Make = Callable[[list[Any]], Any]
 Call = Callable[[Any], Any]

@@ -1,4 +1,4 @@
-"""A process that serves programs: `python -m tests.tools.programs ADDRESS SESSION LM_URL`. It ends with its stdin."""
+"""A process that serves programs: `python -m tests.dspy.served ADDRESS SESSION LM_URL`. It ends with its stdin."""
 
 from __future__ import annotations
 
