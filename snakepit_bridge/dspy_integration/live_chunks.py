@@ -46,7 +46,7 @@ class Streaming:
                         if isinstance(item, _HEARD):
                             await queue.put(("item", item))
             except Exception as error:
-                await queue.put(("error", error))
+                await queue.put(("error", _alone(error)))
             else:
                 await queue.put(("end", None))
 
@@ -60,6 +60,13 @@ class Streaming:
             producer.cancel()
             with suppress(asyncio.CancelledError):
                 await producer
+
+
+def _alone(error: Exception) -> Exception:
+    """The one error in a group, in which DSPy before 3.4 leaves it."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 _HEARD = (StatusMessage, StreamResponse, dspy.Prediction)

@@ -170,7 +170,8 @@ def test_a_streaming_program_streams_its_fields_and_then_answers(
     for chunk in chunks:
         assert isinstance(chunk, dspy.streaming.StreamResponse)
         heard[chunk.signature_field_name] = heard.get(chunk.signature_field_name, "") + chunk.chunk
-    assert heard == said
+    # DSPy before 3.4 streams the lines between two fields, too.
+    assert {field: text.rstrip("\n") for field, text in heard.items()} == said
     assert isinstance(answer, dspy.Prediction)
     assert answer.answer == FIXED["answer"]
     assert len(chunks) > 1
