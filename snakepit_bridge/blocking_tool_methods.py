@@ -80,5 +80,5 @@ class BlockingToolMethods(AnyContext, BlockingToolCalls):
         return finish(tool_calls.cancel(self._session, BLOCKING, call_id))
 
     def call_status(self, call_id: str) -> CallStatus:
-        """How a call stands, or ended; the last 10,000 ended calls of a session are remembered."""
+        """How a call stands, or ended; the server remembers the last 100,000 that ended."""
         return finish(tool_calls.call_status(self._session, BLOCKING, call_id))

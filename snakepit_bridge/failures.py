@@ -52,7 +52,7 @@ def failed_class(bases: tuple[str, ...]) -> type[ToolFailedError]:
     """The ToolFailedError that is also each of the built-in exceptions named, as far as Python can combine them."""
     known = [found for name in bases if (found := _builtin(name)) is not None]
     nearest = [found for index, found in enumerate(known) if not any(issubclass(k, found) for k in known[:index])]
-    for mixed in (nearest, *([single] for single in known)):
+    for mixed in (nearest, *([single] for single in known)) if known else ():
         try:
             made = type("ToolFailedError", (ToolFailedError, *mixed), {"__module__": ToolFailedError.__module__})
             made("")

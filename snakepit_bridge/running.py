@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from snakepit_bridge.bounded import Kept, check_size
 from snakepit_bridge.current import CURRENT, RunningCall
 from snakepit_bridge.declared import Declared
-from snakepit_bridge.exceptions import LimitExceededError
 from snakepit_bridge.failures import failure_to_wire
 from snakepit_bridge.plain import put
 from snakepit_bridge.tools import ToolResult
 from snakepit_bridge.transport import ASYNCIO, BLOCKING, Waiting, finish
 from snakepit_bridge.v1 import tool_pb2 as pb
-from snakepit_bridge.v1 import value_pb2
 from snakepit_bridge.values import decode
 
 if TYPE_CHECKING:
@@ -82,15 +81,20 @@ class Run:
 
     def cancel(self) -> None:
         """Nobody waits for it any more."""
-        self.call.cancelled = True
-        self._wake(0)
-        loop = self._offer.loop
-        if loop is not None:
-            try:
-                loop.call_soon_threadsafe(self._cancel_task)
-            except RuntimeError:
-                # The loop was closed, and the task with it.
+        with self._lock:
+            if self.call.cancelled:
                 return
+            self.call.cancelled = True
+        loop = self._offer.loop
+        if loop is None:
+            self._wake(0)
+            return
+        try:
+            # Once, and by nothing else: a second one would hit what the tool awaits to clean up.
+            loop.call_soon_threadsafe(self._cancel_task)
+        except RuntimeError:
+            # The loop was closed, and the task with it.
+            return
 
     def grant(self, chunks: int) -> None:
         """Its caller takes more chunks."""
@@ -165,7 +169,7 @@ class Run:
 
     async def _stream(self, waiting: Waiting, advance: Callable[[], Awaitable[tuple[bool, Any]]]) -> Any:
         """Sends what a generator yields, or keeps it for who wants the result alone; gives its result."""
-        kept = _Kept(self._link.value_bytes)
+        kept = Kept(self._link.value_bytes)
         result: ToolResult | None = None
         sequence = 0
         while True:
@@ -190,7 +194,8 @@ class Run:
                 kept.add(item)
 
     def _check_cancelled(self) -> None:
-        if self.call.cancelled:
+        """Of a plain generator, which nothing can interrupt."""
+        if self.call.cancelled and self._offer.loop is None:
             raise asyncio.CancelledError
 
     async def _take_credit(self, waiting: Waiting) -> None:
@@ -209,7 +214,7 @@ class Run:
         chunk.dispatch = self._number
         chunk.sequence = sequence
         put(chunk.value, item, f"chunk {sequence}")
-        _check_size(chunk.value, self._link.value_bytes, "a chunk")
+        check_size(chunk.value, self._link.value_bytes, "a chunk")
         return message
 
     def _result(self, value: Any) -> pb.ServeToolsRequest:
@@ -221,11 +226,11 @@ class Run:
         message = pb.ServeToolsRequest()
         result = message.result
         result.dispatch = self._number
-        if isinstance(value, _Kept):
+        if isinstance(value, Kept):
             value.into(result.value)
         else:
             put(result.value, value, "the result")
-        _check_size(result.value, self._link.value_bytes, "the result")
+        check_size(result.value, self._link.value_bytes, "the result")
         return message
 
     def _failure(self, error: BaseException) -> pb.ServeToolsRequest:
@@ -235,45 +240,6 @@ class Run:
     def _answer(self, answer: pb.ServeToolsRequest) -> None:
         self._link.runs.pop(self._number, None)
         self._link.send(answer)
-
-
-class _Kept:
-    """What a generator yielded, for a caller who wants the result alone; bounded like a result."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._bytes = 0
-        self._message = value_pb2.Value()
-        self._message.list_value.SetInParent()
-
-    def add(self, item: Any) -> None:
-        items = self._message.list_value.items
-        if self._bytes > self._most:
-            return
-        added = items.add()
-        put(added, item, f"chunk {len(items) - 1}")
-        self._bytes += added.ByteSize()
-        if self._bytes > self._most:
-            # It may yet return a result of its own; then none of this is needed.
-            self._message.list_value.Clear()
-
-    def into(self, message: value_pb2.Value) -> None:
-        if self._bytes > self._most:
-            _refuse_size(self._bytes, self._most, "all that it yielded")
-        message.MergeFrom(self._message)
-
-
-def _check_size(message: value_pb2.Value, most: int, what: str) -> None:
-    size = message.ByteSize()
-    if size > most:
-        _refuse_size(size, most, what)
-
-
-def _refuse_size(size: int, most: int, what: str) -> None:
-    raise LimitExceededError(
-        f"{what} has {size} bytes or more, and the server takes {most}; return less, or yield it in parts",
-        {"limit": "value_bytes", "max": most},
-    )
 
 
 def _pulling(generator: Any) -> Callable[[], Awaitable[tuple[bool, Any]]]:

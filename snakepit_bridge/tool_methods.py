@@ -135,7 +135,7 @@ class ToolMethods(AnyContext, ToolCalls):
         return await tool_calls.cancel(self._session, ASYNCIO, call_id)
 
     async def call_status(self, call_id: str) -> CallStatus:
-        """How a call stands, or ended; the last 10,000 ended calls of a session are remembered.
+        """How a call stands, or ended; the server remembers the last 100,000 that ended.
 
         Raises:
             InvalidRequestError: there is no such call, or it is no longer remembered.

@@ -130,7 +130,7 @@ def _hints(function: Callable[..., Any], tool: str) -> dict[str, Any]:
     if inspect.isclass(written):
         written = written.__init__
     try:
-        return typing.get_type_hints(written, include_extras=True)
+        return typing.get_type_hints(written, localns=_enclosing(written), include_extras=True)
     except NameError as error:
         _refuse(
             tool, "", f"an annotation cannot be resolved: {error}; define it in the module, or say arguments_schema="
@@ -138,6 +138,25 @@ def _hints(function: Callable[..., Any], tool: str) -> dict[str, Any]:
     except TypeError:
         # Of what is written in C there are none.
         return {}
+
+
+def _enclosing(function: Callable[..., Any]) -> dict[str, Any] | None:
+    """The local names of the functions that this one is defined in, as far as they run now.
+
+    Annotations that are text, as `from __future__ import annotations` makes them, may name a class defined there.
+    """
+    above = getattr(function, "__qualname__", "").split(".<locals>.")[:-1]
+    if not above:
+        return None
+    names: dict[str, Any] = {}
+    wanted = {".<locals>.".join(above[: depth + 1]) for depth in range(len(above))}
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_qualname in wanted and frame.f_globals is getattr(function, "__globals__", None):
+            # The inner ones come first, and win.
+            names = frame.f_locals | names
+        frame = frame.f_back
+    return names or None
 
 
 def _is_field(default: Any) -> bool:

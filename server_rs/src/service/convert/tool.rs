@@ -99,14 +99,7 @@ pub(in crate::service) fn parse_value(given: Option<proto::Value>) -> Result<Val
 
 /// How a worker says that a tool failed.
 pub(in crate::service) fn parse_failure(failure: Option<proto::ToolFailure>) -> Failure {
-    let failure = failure.unwrap_or_default();
-    Failure {
-        kind: failure.r#type,
-        bases: failure.bases,
-        message: failure.message,
-        retryable: failure.retryable,
-        traceback: failure.traceback,
-    }
+    failure.unwrap_or_default().into()
 }
 
 pub(in crate::service) fn failure(failure: Failure) -> proto::ToolFailure {
