@@ -76,8 +76,8 @@ def declare(
     spec = pb.ToolSpec(
         name=named,
         description=text if description is None else description,
-        arguments_schema=schema_text(arguments_schema if read is None else read.arguments),
-        result_schema=schema_text(read.result if result_schema is None and read else result_schema),
+        arguments_schema=schema_text(arguments_schema if read is None else read.arguments, "arguments_schema"),
+        result_schema=schema_text(read.result if result_schema is None and read else result_schema, "result_schema"),
         streaming=kind in {"generator", "async_generator"},
         idempotent=idempotent,
         timeout=None if timeout is None else duration(timeout, "timeout"),

@@ -159,6 +159,9 @@ class Serving:
 
     async def drain(self, waiting: Waiting, within: float | None) -> bool:
         """Takes no more calls, and waits for those that run; tells whether all of them ended in time."""
+        if self._session.closing.is_set() or not self._workers:
+            return True
+        await self._session.open(waiting)
         deadline = None if within is None else time.monotonic() + within
         with self._lock:
             workers = [worker for worker in self._workers.values() if not worker.ended.done()]

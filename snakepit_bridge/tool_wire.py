@@ -83,15 +83,27 @@ def tool_from_wire(message: pb.Tool) -> Tool:
     )
 
 
-def schema_text(schema: Mapping[str, Any] | str | None) -> str:
-    """A JSON Schema as the wire carries it."""
+def schema_text(schema: Mapping[str, Any] | str | None, field: str) -> str:
+    """A JSON Schema as the wire carries it; `field` is what it is of, for the error if it is none."""
     if schema is None:
         return ""
-    return schema if isinstance(schema, str) else json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text = schema if isinstance(schema, str) else json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+        known = json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequestError(f"{field} is no JSON: {error}", {"field": field}) from None
+    if not isinstance(known, dict):
+        raise InvalidRequestError(f"{field} is {text:.40}, and has to be a JSON object", {"field": field})
+    return text
 
 
 def _schema(text: str) -> dict[str, Any]:
-    return cast("dict[str, Any]", json.loads(text)) if text else {}
+    # Of results nobody has checked it, and a stranger's nonsense must not hide the other tools.
+    try:
+        schema = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return schema if isinstance(schema, dict) else {}
 
 
 def status_from_wire(message: pb.GetToolResponse) -> ToolStatus:

@@ -134,10 +134,9 @@ def test_a_traceback_is_told_only_where_it_is_wanted_and_begins_at_the_tool() ->
     def tool() -> None:
         raise ValueError("deep")
 
-    try:
+    with pytest.raises(ValueError, match="deep") as raised:
         tool()
-    except ValueError as error:
-        assert across(error).remote_traceback == ""
-        told = across(error, with_traceback=True).remote_traceback
+    assert across(raised.value).remote_traceback == ""
+    told = across(raised.value, with_traceback=True).remote_traceback
     assert "in tool" in told
     assert told.endswith("ValueError: deep\n")

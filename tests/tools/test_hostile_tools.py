@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from snakepit_bridge import LocalServer, SessionContext, current_call
+from snakepit_bridge import SessionContext, current_call
 from snakepit_bridge.exceptions import CallTimeoutError, ToolFailedError
 from snakepit_bridge.session_context import session_of
+from tests.tools.until import until, until_runs
 
 ROOT = Path(__file__).parents[2]
 
@@ -154,7 +155,7 @@ asyncio.run(main())
         (lambda: "\ud800", "InvalidRequestError", "surrogate"),
         (lambda: bytes(16 * 2**20 + 1), "LimitExceededError", "16777216"),
         (lambda: _nested(31), "InvalidRequestError", "nests deeper than 30 levels"),
-        (lambda: _endless(), "InvalidRequestError", "nests deeper than 30 levels"),
+        (lambda: [_endless()], "InvalidRequestError", "nests deeper than 30 levels"),
     ],
 )
 async def test_a_result_that_cannot_be_sent_is_a_clear_failure(
@@ -209,7 +210,7 @@ async def test_a_chunk_that_cannot_be_sent_fails_its_call_alone(worker: SessionC
 
 
 async def test_a_tool_that_blocks_its_loop_blocks_neither_the_connection_nor_plain_tools(
-    address: str, session_id: str, start_server: Callable[..., LocalServer]
+    address: str, session_id: str
 ) -> None:
     ctx = SessionContext.connect(address, session_id=session_id)
     caller = SessionContext.connect(address, session_id=session_id)
@@ -226,8 +227,7 @@ async def test_a_tool_that_blocks_its_loop_blocks_neither_the_connection_nor_pla
     await asyncio.to_thread(ctx.blocking.offer, block)
     await asyncio.to_thread(ctx.blocking.offer, plain)
     blocked = asyncio.create_task(caller.options(timeout=60).call_tool("block"))
-    while (await caller.tool_status("block")).stats.in_flight == 0:  # noqa: ASYNC110  another process counts
-        await asyncio.sleep(0.005)
+    await until_runs(caller, "block")
     assert await caller.call_tool("plain") == "plain"
     release.set()
     assert await blocked == "released"
@@ -323,9 +323,11 @@ async def test_what_an_async_tool_awaits_to_clean_up_is_not_interrupted(worker: 
         stream = worker.stream_tool("endless")
         assert await anext(stream) == 1
         await stream.aclose()
-    async with asyncio.timeout(10):
-        while cleaned < 50:  # noqa: ASYNC110  the tool counts
-            await asyncio.sleep(0.005)
+
+    async def all_cleaned() -> bool:
+        return cleaned == 50
+
+    await until(all_cleaned)
 
 
 async def test_a_closed_loop_is_told_to_who_calls_its_tools(address: str, session_id: str) -> None:
@@ -355,14 +357,14 @@ async def test_each_call_has_a_context_of_its_own(worker: SessionContext) -> Non
         before = said.get()
         said.set(word)
         call = current_call()
-        return [before, said.get(), call and call.tool]
+        return [before, said.get(), call.tool if call else None]
 
     async def coroutine(word: str) -> list[str | None]:
         before = said.get()
         said.set(word)
         await asyncio.sleep(0)
         call = await asyncio.to_thread(current_call)
-        return [before, said.get(), call and call.tool]
+        return [before, said.get(), call.tool if call else None]
 
     said.set("when offered")
     for tool in (plain, coroutine):

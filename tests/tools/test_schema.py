@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
-from typing import Annotated, Any, Literal, NotRequired, Optional, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from uuid import UUID
 
 import numpy as np
@@ -24,6 +24,7 @@ from snakepit_bridge.declared import declare
 from snakepit_bridge.exceptions import InvalidRequestError
 from snakepit_bridge.tool_types import ArgumentError
 
+_INTEGER = {"type": "integer"}
 ROOT = Path(__file__).parents[2]
 
 
@@ -78,6 +79,8 @@ def test_arguments_defaults_and_descriptions_make_the_schema() -> None:
             city: The city,
                 by its English name.
             year (int): The year: which one.
+            exact: or about
+            note: whatever
 
         Raises:
             KeyError: it is unknown.
@@ -94,8 +97,12 @@ def test_arguments_defaults_and_descriptions_make_the_schema() -> None:
         "properties": {
             "city": {"type": "string", "description": "The city, by its English name."},
             "year": {"type": "integer", "description": "The year: which one.", "default": 2020},
-            "exact": {"type": "boolean", "default": False},
-            "note": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None},
+            "exact": {"type": "boolean", "description": "or about", "default": False},
+            "note": {
+                "anyOf": [{"type": "string"}, {"type": "null"}],
+                "description": "whatever",
+                "default": None,
+            },
         },
         "required": ["city"],
     }
@@ -120,9 +127,9 @@ def test_arguments_defaults_and_descriptions_make_the_schema() -> None:
         (list[int], {"type": "array", "items": {"type": "integer"}}),
         (Sequence[str], {"type": "array", "items": {"type": "string"}}),
         (dict, {"type": "object", "additionalProperties": True}),
-        (dict[str, list[int]], {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "integer"}}}),
+        (dict[str, list[int]], {"type": "object", "additionalProperties": {"type": "array", "items": _INTEGER}}),
         (Mapping[str, Any], {"type": "object", "additionalProperties": True}),
-        (Optional[int], {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
+        (int | None, {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
         (int | str, {"anyOf": [{"type": "integer"}, {"type": "string"}]}),
         (Literal["a", "b"], {"enum": ["a", "b"], "type": "string"}),
         (Literal["a", 1], {"enum": ["a", 1]}),
@@ -399,9 +406,18 @@ def test_what_is_said_beside_the_function_goes_first() -> None:
     assert spec.arguments_schema == '{"type":"object","additionalProperties":true}'
     assert spec.result_schema == '{"type": "string"}'
     assert (declared.everywhere, declared.traceback, declared.signature) == (True, True, None)
-    for wrong in ({"timeout": -1.0}, {"max_concurrency": 0}, {"timeout": float("nan")}):
+    nonsense: list[dict[str, Any]] = [
+        {"timeout": -1.0},
+        {"timeout": float("nan")},
+        {"max_concurrency": 0},
+        {"arguments_schema": "{not json"},
+        {"arguments_schema": "[]"},
+        {"arguments_schema": {"default": b""}},
+        {"result_schema": "nothing"},
+    ]
+    for wrong in nonsense:
         with pytest.raises(InvalidRequestError) as refused:
-            declare(tool, **wrong)  # type: ignore[arg-type]
+            declare(tool, **wrong)
         assert refused.value.field in wrong
 
 
@@ -420,7 +436,7 @@ from typing import Literal, Optional
 from snakepit_bridge.declared import declare
 from snakepit_bridge.exceptions import InvalidRequestError
 
-def everyday(a: str, b: int = 1, c: Optional[list[float]] = None, d: Literal["x", "y"] = "x", **rest: dict[str, int]) -> dict: ...
+def everyday(a: str, b: int = 1, c: Optional[list[float]] = None, d: Literal["x", "y"] = "x", **rest: dict) -> dict: ...
 def special(when: datetime) -> None: ...
 
 print(declare(everyday).spec.arguments_schema)
