@@ -11,14 +11,12 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from snakepit_bridge.command_line.work import DRAIN, READY, UNUSABLE, Work
+from snakepit_bridge.command_line.work import DRAIN, GRACE_SECONDS, READY, UNUSABLE, Work
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _WELL = 10.0
 """Seconds after which a process that serves has run well: what happens then is no longer about how it started."""
-_GRACE = 5.0
-"""Seconds that a process gets to leave, after those for its calls."""
 
 
 class _Process:
@@ -107,7 +105,7 @@ class Supervisor:
             await self._stopping.wait()
             for process in self._running.values():
                 process.finish()
-            overdue = loop.call_later(self._drain_timeout + _GRACE, self._kill)
+            overdue = loop.call_later(self._drain_timeout + GRACE_SECONDS, self._kill)
         overdue.cancel()
         return self._code
 
@@ -117,7 +115,10 @@ class Supervisor:
         pause = _FIRST_PAUSE
         while not self._stopping.is_set():
             process = self._running[slot] = _Process(self._work[slot], self._ready)
-            code = await process.run()
+            try:
+                how = _ended(code := await process.run())
+            except OSError as error:
+                code, how = 0, f"cannot be started: {error}"
             del self._running[slot]
             if self._stopping.is_set():
                 break
@@ -127,7 +128,7 @@ class Supervisor:
             self._tried.set()
             if process.served_for >= _WELL:
                 pause = _FIRST_PAUSE
-            what = f"process {slot + 1} (pid {process.pid}) {_ended(code)}; starting it again in {pause:g} s"
+            what = f"process {slot + 1} (pid {process.pid}) {how}; starting it again in {pause:g} s"
             sys.stderr.write(f"snakepit_bridge worker: {what}\n")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause * random.uniform(0.8, 1.0))  # noqa: S311

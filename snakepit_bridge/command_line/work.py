@@ -16,6 +16,9 @@ READY = b"ready\n"
 DRAIN = b"drain\n"
 """What it is told when it is to finish."""
 
+GRACE_SECONDS = 5.0
+"""How long a process gets to leave, after the time for its calls."""
+
 _NAME_CHARACTERS = 40
 
 

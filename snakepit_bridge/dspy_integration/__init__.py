@@ -9,6 +9,9 @@ A bound program is never mutated by a call. Its outermost call takes one snapsho
 inside is read through that: generation parameters, models, instructions, demos, attributes. The rows of DSPy's
 histories then say with which: `snakepit_revision` and `snakepit_session`.
 
+Programs call tools of other processes, and are tools for them: `remote_tools` gives an agent those of a session,
+`serve_program` offers a program as one.
+
 Loggers, all below `snakepit_bridge`; no secret is ever logged:
 
     dspy_integration.binder     info     what was bound and unbound
@@ -43,7 +46,7 @@ from snakepit_bridge.dspy_integration.modules import (
 )
 from snakepit_bridge.dspy_integration.parallel_agent import AGENTS as _AGENTS
 from snakepit_bridge.dspy_integration.publishing import Published, publish, publish_async
-from snakepit_bridge.dspy_integration.remote_tools import RemoteTool, remote_tools, remote_tools_async
+from snakepit_bridge.dspy_integration.remote_tool import RemoteTool, remote_tools, remote_tools_async
 from snakepit_bridge.dspy_integration.report import Effective
 from snakepit_bridge.dspy_integration.resolver import MODULE_REGISTRY as _MODULE_REGISTRY
 from snakepit_bridge.dspy_integration.resolver import ModuleVariableResolver, create_variable_aware_module

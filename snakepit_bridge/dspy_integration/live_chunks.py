@@ -80,10 +80,21 @@ class _Whole:
         self.named_predictors = program.named_predictors
 
     def __call__(self, **values: Any) -> Any:
-        return _prediction(self._program(**values))
+        try:
+            return _prediction(self._program(**values))
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise _ended(error) from None
 
     async def acall(self, **values: Any) -> Any:
-        return _prediction(await self._program.acall(**values))
+        try:
+            return _prediction(await self._program.acall(**values))
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise _ended(error) from None
+
+
+def _ended(error: BaseException) -> RuntimeError:
+    """What to raise in a task instead of what would end its event loop."""
+    return RuntimeError(f"the program raised {type(error).__name__}: {error}")
 
 
 def _prediction(result: Any) -> Any:

@@ -114,7 +114,7 @@ def _adapter(field: Field) -> TypeAdapter[Any]:
     for limited in (Annotated[(annotation, *field.limits)] if field.limits else annotation, annotation):
         try:
             return _with_schema(limited)
-        except (TypeError, PydanticUserError):
+        except (TypeError, NameError, PydanticUserError):
             continue
     return TypeAdapter(Any)
 

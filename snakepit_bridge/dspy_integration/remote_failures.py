@@ -28,8 +28,6 @@ from snakepit_bridge.exceptions import (
 )
 
 _LONGEST_NAME = 64
-
-
 _TRACEBACK: Any = vars(BaseException)["__traceback__"]
 
 

@@ -18,7 +18,7 @@ from snakepit_bridge.dspy_integration.envelope import dump
 from snakepit_bridge.dspy_integration.live_chunks import Listeners, Streaming, listeners_of
 from snakepit_bridge.dspy_integration.program_arguments import ProgramArguments, result_schema
 from snakepit_bridge.dspy_integration.program_fields import fields_of
-from snakepit_bridge.dspy_integration.remote_tools import PROGRAM, RemoteTool
+from snakepit_bridge.dspy_integration.remote_tool import PROGRAM, RemoteTool
 from snakepit_bridge.dspy_integration.scope import KEY
 from snakepit_bridge.dspy_integration.toolsets import agent_of
 from snakepit_bridge.exceptions import InvalidRequestError
@@ -57,7 +57,7 @@ class Served:
     async def call(self, **arguments: Any) -> Any:
         """Runs the program. What it is run with are the arguments alone, whatever their names."""
         values = self.arguments.read(arguments)
-        with dspy.context(**self.settings):
+        with dspy.context(**self.settings, trace=[]):
             return self._dumped(await (self._in_thread(values) if self.in_thread else self.program.acall(**values)))
 
     async def _in_thread(self, values: dict[str, Any]) -> Any:
@@ -73,7 +73,9 @@ class Served:
             yield ToolResult(await self.call(**arguments))
             return
         values = self.arguments.read(arguments)
-        async for item in self.streaming.run(self.program, values, self.settings, in_thread=self.in_thread):
+        async for item in self.streaming.run(
+            self.program, values, {**self.settings, "trace": []}, in_thread=self.in_thread
+        ):
             yield ToolResult(self._dumped(item)) if isinstance(item, dspy.Prediction) else dump(item)
 
     def _dumped(self, result: Any) -> Any:
@@ -146,6 +148,8 @@ def offer_of(
     fields = fields_of(program, signature)
     arguments = ProgramArguments(fields)
     settings = {**thread_local_overrides.get(), **_OF_A_CALL, **_TRACKED}
+    # Each call has its own: what was traced would be kept for as long as this process serves.
+    settings.pop("trace", None)
     served = Served(
         name=name,
         program=program,

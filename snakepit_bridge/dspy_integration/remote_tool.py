@@ -11,6 +11,7 @@ import dspy
 from dspy.utils.callback import with_callbacks
 from pydantic import PrivateAttr
 
+from snakepit_bridge.dspy_integration.envelope.walk import TAG
 from snakepit_bridge.dspy_integration.remote_failures import for_agents
 from snakepit_bridge.dspy_integration.tool_arguments import Arguments
 from snakepit_bridge.exceptions import BindingError, ToolNotFoundError
@@ -176,10 +177,14 @@ def _function(remote: Remote, description: str) -> Callable[..., Any]:
 
 def _for_agents(tool: Tool, result: Any) -> Any:
     """What a model gets to read of a result: of a program's the declared outputs, not its trajectory and usage."""
-    if tool.metadata.get("kind") != PROGRAM or not isinstance(result, dict) or result.get("$dspy") != "Prediction":
+    if tool.metadata.get("kind") != PROGRAM or not isinstance(result, dict) or result.get(TAG) != "Prediction":
         return result
-    declared = tool.result_schema.get("properties", {}).get("fields", {}).get("properties", {})
-    fields = result["fields"]
+    fields = result.get("fields")
+    if not isinstance(fields, dict):
+        return result
+    declared: Any = tool.result_schema
+    for key in ("properties", "fields", "properties"):
+        declared = declared.get(key) if isinstance(declared, dict) else None
     return {name: value for name, value in fields.items() if name in declared} if declared else fields
 
 
