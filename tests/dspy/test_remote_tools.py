@@ -7,6 +7,8 @@ import copy
 import inspect
 import json
 import pickle
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +20,19 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext
+from snakepit_bridge.dspy_integration.remote_failures import for_agents
 from snakepit_bridge.exceptions import (
     BridgeError,
+    CallCancelledError,
     CallTimeoutError,
     InvalidRequestError,
+    LimitExceededError,
     ServerUnavailableError,
     SessionClosedError,
+    SessionExpiredError,
     ToolFailedError,
     ToolNotFoundError,
+    ToolUnavailableError,
 )
 from tests.dspy.agents import AGENTS, ANSWER, NEEDS_V2, calling, parallel, react
 from tests.dspy.interpreters import INTERPRETER
@@ -376,6 +383,43 @@ def test_a_slow_tool_a_closed_session_and_a_server_that_is_away_are_told_in_plai
     kinds = [ToolNotFoundError, SessionClosedError, CallTimeoutError, ServerUnavailableError]
     assert [issubclass(error, kind) for error, kind in zip(errors, kinds, strict=True)] == [True] * 4
     other.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (CallCancelledError("call c1 was cancelled by ann@host", {"by": "ann@host"}), "the call of t was cancelled"),
+        (
+            ToolUnavailableError("worker w1 was lost", {"dispatched": "true"}),
+            "t was interrupted before it could answer",
+        ),
+        (ToolUnavailableError("its breaker is open", {"dispatched": "false"}), "t is not available now"),
+        (SessionExpiredError("session s has expired"), "t cannot be called any more"),
+        (LimitExceededError("arguments have more than 16 MiB"), "arguments have more than 16 MiB"),
+        (ToolFailedError("tool 't' failed with {}: {}", {"type": "{}", "message": "{} {t}"}), "{} {t}"),
+        (TypeError("not so"), "not so"),
+    ],
+)
+def test_a_model_reads_what_it_can_do_something_with(error: Exception, sentence: str) -> None:
+    kind = type(error)
+    seen = for_agents(error, "t")
+    assert isinstance(seen, kind)
+    assert str(seen).startswith(sentence)
+    told = traceback.format_exception_only(seen)
+    assert told == [f"{type(seen).__name__}: {seen}\n"]
+
+
+def test_an_error_that_nobody_catches_is_printed_with_its_traceback(offering: BlockingContext) -> None:
+    code = (
+        "import sys, snakepit_bridge.dspy_integration as sb; from snakepit_bridge import SessionContext\n"
+        "ctx = SessionContext.connect(sys.argv[1], session_id=sys.argv[2]).blocking\n"
+        "def main(): sb.remote_tools(ctx, 'refuse')[0](why='not today')\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", code, offering.address, offering.session_id]
+    printed = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    assert "in main" in printed
+    assert printed.splitlines()[-1] == "ValueError: not today"
 
 
 def test_dspy_reads_the_signature_of_the_function(offering: BlockingContext) -> None:
