@@ -255,6 +255,12 @@ impl Error {
         })
     }
 
+    /// The name of the reason, empty if it has none, and the facts.
+    pub(crate) fn reason_and_facts(&self) -> (String, HashMap<String, String>) {
+        let name = self.reason().map_or("", |reason| reason.as_str_name().trim_start_matches("ERROR_REASON_"));
+        (name.to_owned(), self.facts().into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    }
+
     fn facts(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::SessionNotFound { session } | Self::SessionExpired { session } => {
@@ -326,9 +332,10 @@ impl From<Error> for Refusal {
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let Refusal { error, position, operation } = refusal;
-        let Some(reason) = error.reason() else { return Self::new(error.code(), error.to_string()) };
-        let mut metadata: HashMap<String, String> =
-            error.facts().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let (reason, mut metadata) = error.reason_and_facts();
+        if reason.is_empty() {
+            return Self::new(error.code(), error.to_string());
+        }
         if let Some(position) = position {
             metadata.insert("revision".into(), position.revision.to_string());
             metadata.insert("incarnation".into(), position.incarnation.to_string());
@@ -338,8 +345,7 @@ impl From<Refusal> for Status {
             metadata.insert("operation".into(), operation.to_string());
             message = format!("operation {operation}: {message}");
         }
-        let name = reason.as_str_name().trim_start_matches("ERROR_REASON_");
-        Self::with_error_details(error.code(), message, ErrorDetails::with_error_info(name, DOMAIN, metadata))
+        Self::with_error_details(error.code(), message, ErrorDetails::with_error_info(reason, DOMAIN, metadata))
     }
 }
 

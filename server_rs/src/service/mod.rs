@@ -1,12 +1,15 @@
 //! The gRPC services: parse, call the store, answer.
 
 mod convert;
+mod deadline;
 mod gate;
 mod page;
 mod server_info;
 mod session;
+mod tool;
 mod variable;
 mod watch;
+mod worker;
 
 use std::sync::Arc;
 
@@ -18,7 +21,7 @@ use crate::{
     error::Error,
     proto::{
         DESCRIPTORS, server_service_server::ServerServiceServer, session_service_server::SessionServiceServer,
-        variable_service_server::VariableServiceServer,
+        tool_service_server::ToolServiceServer, variable_service_server::VariableServiceServer,
     },
     server::Serving,
     store::Principal,
@@ -26,6 +29,7 @@ use crate::{
 use gate::Gate;
 use server_info::ServerInfo;
 use session::Sessions;
+use tool::Tools;
 use variable::Variables;
 
 /// Everything this server answers: its own services behind the gate, health, reflection.
@@ -34,10 +38,12 @@ pub(crate) fn routes(serving: &Arc<Serving>) -> Routes {
     let sessions = SessionServiceServer::new(Sessions(Arc::clone(serving))).max_decoding_message_size(limit);
     let variables = VariableServiceServer::new(Variables(Arc::clone(serving))).max_decoding_message_size(limit);
     let server = ServerServiceServer::new(ServerInfo(Arc::clone(serving))).max_decoding_message_size(limit);
+    let tools = ToolServiceServer::new(Tools(Arc::clone(serving))).max_decoding_message_size(limit);
     let health = HealthReporter::new();
     report(&health, ServingStatus::Serving);
     let routes = Routes::new(Gate::new(sessions, serving))
         .add_service(Gate::new(variables, serving))
+        .add_service(Gate::new(tools, serving))
         .add_service(Gate::new(server, serving))
         .add_service(tonic_health::pb::health_server::HealthServer::new(
             tonic_health::server::HealthService::from_health_reporter(health.clone()),
@@ -56,6 +62,7 @@ fn report(health: &HealthReporter, status: ServingStatus) {
         "",
         SessionServiceServer::<Sessions>::NAME,
         VariableServiceServer::<Variables>::NAME,
+        ToolServiceServer::<Tools>::NAME,
         ServerServiceServer::<ServerInfo>::NAME,
     ];
     for name in names {

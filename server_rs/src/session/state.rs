@@ -85,11 +85,7 @@ impl State {
 
     /// Up to three existing names like this one, nearest first.
     pub fn closest(&self, name: &str) -> Vec<String> {
-        const SIMILAR: f64 = 0.8;
-        let similarity = |other: &Name| (strsim::jaro_winkler(name, other), other.to_string());
-        let mut near: Vec<_> = self.variables.keys().map(similarity).filter(|(score, _)| *score >= SIMILAR).collect();
-        near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-        near.into_iter().take(3).map(|(_, name)| name).collect()
+        Name::closest(name, self.variables.keys())
     }
 
     pub(super) fn value_at(&self, name: &str, version: u64) -> Option<&Value> {

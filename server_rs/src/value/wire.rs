@@ -58,7 +58,8 @@ fn parse_at(field: &str, value: proto::Value, depth: usize) -> Result<Value, Err
     })
 }
 
-fn parse_map(field: &str, map: proto::MapValue, depth: usize) -> Result<Value, Error> {
+/// A map that `depth - 1` lists and maps are around.
+pub(crate) fn parse_map(field: &str, map: proto::MapValue, depth: usize) -> Result<Value, Error> {
     let mut keys = HashSet::with_capacity(map.entries.len());
     let mut entries = Vec::with_capacity(map.entries.len());
     for proto::MapEntry { key, value } in map.entries {

@@ -33,6 +33,15 @@ impl Name {
         ))
     }
 
+    /// Up to three of these that are like a text, nearest first.
+    pub fn closest<'a>(text: &str, names: impl IntoIterator<Item = &'a Self>) -> Vec<String> {
+        const SIMILAR: f64 = 0.8;
+        let similarity = |other: &Self| (strsim::jaro_winkler(text, other), other.to_string());
+        let mut near: Vec<_> = names.into_iter().map(similarity).filter(|(score, _)| *score >= SIMILAR).collect();
+        near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        near.into_iter().take(3).map(|(_, name)| name).collect()
+    }
+
     /// What sorts before every name.
     pub(crate) fn lowest() -> Self {
         Self(Arc::default())

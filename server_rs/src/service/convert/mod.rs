@@ -3,6 +3,7 @@
 mod answer;
 mod constraints;
 mod spec;
+pub(super) mod tool;
 mod write;
 
 use std::time::Duration;
@@ -10,7 +11,8 @@ use std::time::Duration;
 use prost::bytes::Bytes;
 
 pub(super) use answer::{change, outcomes, sync, variable, version};
-pub(super) use write::parse as parse_write;
+pub(super) use value::encode as encode_value;
+pub(super) use write::{author, parse as parse_write};
 
 use crate::{
     error::Error,

@@ -15,6 +15,16 @@ use crate::{
 const MAX_REASON: usize = 1_024;
 const MAX_ID: usize = 128;
 
+/// Who does something: who the principal is, or says that it is.
+pub(in crate::service) fn author(claimed: String, principal: &Principal) -> Result<Author, Error> {
+    short("author", &claimed, MAX_ID)?;
+    Ok(if principal.verified || claimed.is_empty() {
+        Author { name: Arc::clone(&principal.name), verified: principal.verified }
+    } else {
+        Author { name: claimed.into(), verified: false }
+    })
+}
+
 /// A write and who it is by. `session_id` is the caller's to parse.
 pub(in crate::service) fn parse(
     request: WriteVariablesRequest,
@@ -23,14 +33,9 @@ pub(in crate::service) fn parse(
     let encoded_len = request.encoded_len() as u64;
     let incarnation = incarnation(&request.incarnation)?;
     short("reason", &request.reason, MAX_REASON)?;
-    short("author", &request.author, MAX_ID)?;
     short("client_id", &request.client_id, MAX_ID)?;
     short("idempotency_key", &request.idempotency_key, MAX_ID)?;
-    let author = if principal.verified || request.author.is_empty() {
-        Author { name: Arc::clone(&principal.name), verified: principal.verified }
-    } else {
-        Author { name: request.author.into(), verified: false }
-    };
+    let author = author(request.author, principal)?;
     let asked = WriteVariablesRequest {
         operations: request.operations,
         reason: request.reason,

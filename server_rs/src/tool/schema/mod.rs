@@ -43,11 +43,11 @@ const ARGUMENTS: &str = "arguments";
 /// From which likeness on a name may be a slip of another.
 const SIMILAR: f64 = 0.8;
 
-/// A compiled JSON Schema of a tool's arguments.
+/// A compiled JSON Schema of a tool's arguments. Clones share it.
+#[derive(Clone)]
 pub struct Schema {
-    text: Arc<str>,
     /// None: any arguments.
-    compiled: Option<Compiled>,
+    compiled: Option<Arc<Compiled>>,
 }
 
 struct Compiled {
@@ -70,12 +70,7 @@ impl Schema {
         }
         let compiled = if text.is_empty() { None } else { Some(Compiled::new(text)) };
         let compiled = compiled.transpose().map_err(|problem| Error::invalid("arguments_schema", problem))?;
-        Ok(Self { text: text.into(), compiled })
-    }
-
-    /// The text that it was compiled from.
-    pub fn text(&self) -> &Arc<str> {
-        &self.text
+        Ok(Self { compiled: compiled.map(Arc::new) })
     }
 
     /// Checks a call's arguments. `INVALID_REQUEST` with field `arguments`, or with the path of the one that does not

@@ -6,7 +6,6 @@ use super::*;
 fn an_empty_text_takes_any_arguments() {
     let any = Schema::compile("", 0).unwrap();
     assert!(takes(&any, json!({"a": [1, {"b": null}]})));
-    assert_eq!(&**any.text(), "");
 }
 
 #[test]

@@ -1,0 +1,288 @@
+//! A worker's stream: what it says goes to the hub, what the hub tells it comes out.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use async_stream::try_stream;
+use futures_util::Stream;
+use tokio::{
+    sync::{mpsc::UnboundedReceiver, oneshot},
+    time::Instant,
+};
+use tonic::{Status, Streaming};
+
+use crate::{
+    error::{Error, Refusal},
+    proto::{
+        CancelDispatch, ChunkCredit, OfferAnswer, OfferRefusal, ServeToolsRequest, ServeToolsResponse, ServerHeartbeat,
+        ToolSpec, WorkerDrained, WorkerHello, WorkerWelcome, serve_tools_request::Event as Said,
+        serve_tools_response::Event,
+    },
+    server::Serving,
+    service::convert::{self, tool as wire},
+    session::SessionId,
+    store::Watcher,
+    tool::{
+        NewWorker, Outcome, Scope,
+        hub::{Joined, Told},
+    },
+    variable::Name,
+};
+
+/// What a worker is told.
+pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<ServeToolsResponse, Status>> + Send>>;
+
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// Silence for so many heartbeats is a loss.
+const SILENT_BEATS: u32 = 3;
+const MAX_LABEL: usize = 256;
+const MAX_CONCURRENCY: u32 = 10_000;
+/// Tools of one offer.
+const MAX_TOOLS: usize = 1_000;
+
+/// Opens a worker's stream.
+pub(super) async fn open(
+    serving: &Arc<Serving>,
+    mut inbound: Streaming<ServeToolsRequest>,
+) -> Result<Responses, Refusal> {
+    let hello = match tokio::time::timeout(HELLO_WITHIN, inbound.message()).await {
+        Ok(Ok(Some(ServeToolsRequest { event: Some(Said::Hello(hello)) }))) => hello,
+        Ok(Ok(_)) => return Err(Error::invalid("event", "the first message has to be hello").into()),
+        Ok(Err(status)) => return Err(malformed(&status).into()),
+        Err(_) => return Err(Error::invalid("event", "hello has to come within 10 s").into()),
+    };
+    let (new, watcher) = parse_hello(serving, hello).await?;
+    let scope = new.scope.clone();
+    let (joined, told) = serving.tools.join(new);
+    let (end, ended) = oneshot::channel();
+    let (answers, answered) = tokio::sync::mpsc::unbounded_channel();
+    let listening = Listening { serving: Arc::clone(serving), joined, answers, watcher, scope };
+    tokio::spawn(async move {
+        // Whoever reads the other half may be gone, and then nobody wants to know.
+        let _ = end.send(listening.listen(inbound).await);
+    });
+    Ok(Box::pin(tell(Arc::clone(serving), told, answered, ended)))
+}
+
+async fn parse_hello(serving: &Serving, hello: WorkerHello) -> Result<(NewWorker, Option<Watcher>), Refusal> {
+    let legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-');
+    if !(1..=64).contains(&hello.worker_id.len()) || !hello.worker_id.bytes().all(legal) {
+        let shown: String = hello.worker_id.chars().take(64).collect();
+        let problem = format!("{shown:?} is no worker id: it takes 1 to 64 characters out of [A-Za-z0-9_-]");
+        return Err(Error::invalid("worker_id", problem).into());
+    }
+    if !(1..=MAX_CONCURRENCY).contains(&hello.max_concurrency) {
+        let problem = format!("takes 1 to {MAX_CONCURRENCY}, got {}", hello.max_concurrency);
+        return Err(Error::invalid("max_concurrency", problem).into());
+    }
+    if hello.label.chars().count() > MAX_LABEL {
+        return Err(Error::invalid("label", format!("takes at most {MAX_LABEL} characters")).into());
+    }
+    let (scope, watcher) = if hello.session_id.is_empty() {
+        (Scope::Global, None)
+    } else {
+        let id = SessionId::parse(&hello.session_id)?;
+        let view = serving.store.touch(&id, convert::incarnation(&hello.incarnation)?).await?;
+        let mut watcher = serving.store.watch(&id).await?;
+        drop(watcher.current()?);
+        (Scope::Session(id, view.state.incarnation), Some(watcher))
+    };
+    let (id, label) = (hello.worker_id.into(), hello.label.into());
+    Ok((NewWorker { id, label, scope, max: hello.max_concurrency as usize }, watcher))
+}
+
+/// Hears what a worker says until it is gone; then the worker has left.
+struct Listening {
+    serving: Arc<Serving>,
+    joined: Joined,
+    answers: tokio::sync::mpsc::UnboundedSender<OfferAnswer>,
+    watcher: Option<Watcher>,
+    scope: Scope,
+}
+
+impl Listening {
+    /// Also says how the stream is to end; without an error if the worker itself ended it.
+    async fn listen(mut self, mut inbound: Streaming<ServeToolsRequest>) -> Result<(), Refusal> {
+        let silence = self.serving.heartbeat * SILENT_BEATS;
+        let mut heard = Instant::now();
+        let stopping = self.serving.stopping.clone();
+        let mut draining = false;
+        loop {
+            tokio::select! {
+                message = inbound.message() => {
+                    heard = Instant::now();
+                    match message {
+                        Ok(Some(message)) => self.hear(message)?,
+                        Ok(None) => return Ok(()),
+                        Err(status) => return Err(malformed(&status).into()),
+                    }
+                }
+                ended = session_end(self.watcher.as_mut()) => {
+                    self.serving.tools.forget(&self.scope, &ended.error);
+                    return Err(ended);
+                }
+                () = stopping.cancelled(), if !draining => {
+                    draining = true;
+                    self.joined.drain();
+                }
+                () = tokio::time::sleep_until(heard + silence) => {
+                    self.joined.leaves_because("its worker has fallen silent");
+                    let problem = format!("nothing was heard for {} s: send heartbeats", silence.as_secs_f64());
+                    return Err(Error::invalid("event", problem).into());
+                }
+            }
+        }
+    }
+
+    fn hear(&self, message: ServeToolsRequest) -> Result<(), Error> {
+        let event = message.event.ok_or_else(|| Error::invalid("event", "is none of this protocol version"))?;
+        match event {
+            Said::Hello(_) => return Err(Error::invalid("hello", "comes once, as the first message")),
+            Said::Offer(offer) => {
+                let refused = self.offer(offer.tools);
+                self.answer(offer.request, refused);
+            }
+            Said::Withdraw(withdraw) => {
+                let names: Vec<Name> = withdraw.tools.iter().filter_map(|name| Name::parse(name).ok()).collect();
+                self.joined.withdraw(&names);
+                self.answer(withdraw.request, Vec::new());
+            }
+            Said::Result(result) => {
+                let outcome = match wire::parse_value(result.value).and_then(|value| self.fits(value)) {
+                    Ok(value) => Outcome::Result(value),
+                    Err(error) => Outcome::Failure(unreadable(&error)),
+                };
+                self.joined.answered(wire::dispatch_key(result.dispatch), outcome);
+            }
+            Said::Failure(failure) => {
+                let outcome = Outcome::Failure(wire::parse_failure(failure.failure));
+                self.joined.answered(wire::dispatch_key(failure.dispatch), outcome);
+            }
+            Said::Chunk(chunk) => {
+                let value = wire::parse_value(chunk.value).and_then(|value| self.fits(value))?;
+                self.joined.chunk(wire::dispatch_key(chunk.dispatch), chunk.sequence, value)?;
+            }
+            Said::Heartbeat(_) => {}
+            Said::Drain(_) => self.joined.drain(),
+        }
+        Ok(())
+    }
+
+    fn offer(&self, tools: Vec<ToolSpec>) -> Vec<OfferRefusal> {
+        let limits = self.serving.store.limits();
+        if tools.len() > MAX_TOOLS {
+            let error = Error::invalid("tools", format!("takes at most {MAX_TOOLS}, got {}", tools.len()));
+            return vec![refusal(String::new(), error)];
+        }
+        let mut refused = Vec::new();
+        let mut specs = Vec::with_capacity(tools.len());
+        for tool in tools {
+            let name = tool.name.clone();
+            match wire::parse_spec(tool, limits.tool_schema_bytes) {
+                Ok(spec) => specs.push(spec),
+                Err(error) => refused.push(refusal(name, error)),
+            }
+        }
+        if refused.is_empty()
+            && let Err(errors) = self.joined.offer(specs)
+        {
+            refused.extend(errors.into_iter().map(|(name, error)| refusal(name.to_string(), error)));
+        }
+        refused
+    }
+
+    fn answer(&self, request: u64, refused: Vec<OfferRefusal>) {
+        // The stream's other half may be gone; then this half will hear so.
+        let _ = self.answers.send(OfferAnswer { request, refused });
+    }
+
+    fn fits(&self, value: crate::value::Value) -> Result<crate::value::Value, Error> {
+        let max = self.serving.store.limits().value_bytes;
+        if value.encoded_len() > max { Err(Error::LimitExceeded { limit: "value_bytes", max }) } else { Ok(value) }
+    }
+}
+
+/// The stream's own half: what the hub tells, in order, with a sign of life now and then.
+fn tell(
+    serving: Arc<Serving>,
+    mut told: UnboundedReceiver<Told>,
+    mut answers: UnboundedReceiver<OfferAnswer>,
+    mut ended: oneshot::Receiver<Result<(), Refusal>>,
+) -> impl Stream<Item = Result<ServeToolsResponse, Status>> + Send {
+    try_stream! {
+        yield say(Event::Welcome(WorkerWelcome {
+            heartbeat_interval: convert::duration(serving.heartbeat),
+            value_bytes: serving.store.limits().value_bytes,
+        }));
+        let mut beats = tokio::time::interval(serving.heartbeat);
+        beats.tick().await;
+        loop {
+            let next = tokio::select! {
+                biased;
+                Some(answer) = answers.recv() => Next::Say(Event::Answer(answer)),
+                Some(told) = told.recv() => next(told, &serving),
+                end = &mut ended => Next::End(end.unwrap_or(Ok(()))),
+                _ = beats.tick() => Next::Say(Event::Heartbeat(ServerHeartbeat {})),
+            };
+            match next {
+                Next::Say(event) => yield say(event),
+                Next::End(end) => {
+                    end?;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+enum Next {
+    Say(Event),
+    End(Result<(), Refusal>),
+}
+
+fn next(told: Told, serving: &Serving) -> Next {
+    Next::Say(match told {
+        Told::Dispatch(order) => Event::Dispatch(wire::dispatch(&order, serving.tools.now())),
+        Told::Cancel(dispatch) => Event::Cancel(CancelDispatch { dispatch: dispatch.0 }),
+        Told::Credit(dispatch, chunks) => Event::Credit(ChunkCredit { dispatch: dispatch.0, chunks }),
+        Told::Drained if serving.stopping.is_cancelled() => return Next::End(Err(Error::Stopping.into())),
+        Told::Drained => Event::Drained(WorkerDrained {}),
+        Told::Replaced => {
+            let problem = "another connection of this worker has taken this one's place";
+            return Next::End(Err(Error::invalid("worker_id", problem).into()));
+        }
+    })
+}
+
+fn say(event: Event) -> ServeToolsResponse {
+    ServeToolsResponse { event: Some(event) }
+}
+
+/// Resolves when a session ends, with how.
+async fn session_end(watcher: Option<&mut Watcher>) -> Refusal {
+    let Some(watcher) = watcher else { return std::future::pending().await };
+    loop {
+        watcher.changed().await;
+        if let Err(refusal) = watcher.current() {
+            return refusal;
+        }
+    }
+}
+
+fn refusal(tool: String, error: Error) -> OfferRefusal {
+    let message = error.to_string();
+    let (reason, facts) = error.reason_and_facts();
+    OfferRefusal { tool, reason, message, facts: facts.into_iter().collect() }
+}
+
+fn unreadable(error: &Error) -> crate::tool::Failure {
+    crate::tool::Failure {
+        kind: "ValueError".into(),
+        bases: vec!["ValueError".into()],
+        message: format!("the worker sent a result that is no value: {error}"),
+        ..Default::default()
+    }
+}
+
+fn malformed(status: &Status) -> Error {
+    Error::invalid("message", format!("the stream broke: {}", status.message()))
+}

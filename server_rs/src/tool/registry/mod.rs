@@ -1,0 +1,283 @@
+//! Who offers what, where a call goes and how it ends: a state machine without clock, lock, task or socket.
+//!
+//! What always holds, and what the property tests check after every step:
+//!
+//! 1. A call that was accepted is told exactly one [`News::Ended`], after which it is told nothing.
+//! 2. An attempt is dispatched once. A call whose tool is not idempotent has at most one attempt, and none follows an
+//!    attempt whose first chunk was told.
+//! 3. A worker has at most as many dispatches as it takes, and of one tool at most as many as the tool says. A dispatch
+//!    holds its place until the worker answers it or is gone, even if nobody waits for it any more.
+//! 4. A call that waits for a worker, does so because no worker of its tool has room.
+//! 5. Every call counted by a tool is either ended, by exactly one kind of end, or in flight.
+
+mod finish;
+mod offers;
+mod route;
+mod show;
+mod state;
+
+#[cfg(test)]
+mod properties;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+pub(crate) use finish::Outcome;
+pub use show::{ListedTool, ShownTool, ShownWorker};
+pub(crate) use state::NewWorker;
+use state::{Call, Dispatch, EndedCalls, Entry, Stage, Worker};
+
+use super::{
+    breaker::BreakerPolicy,
+    call::{CallKey, CallRecord, CallState, DispatchKey, Ending, Request, Scope, ToolKey, WorkerKey},
+    schema::Schema,
+    spec::ToolSpec,
+};
+use crate::{
+    error::Error,
+    value::Value,
+    variable::{Name, Timestamp},
+};
+
+/// What the registry accepts and keeps.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    pub(crate) breaker: BreakerPolicy,
+    /// Tools of one scope.
+    pub(crate) tools: usize,
+    /// Calls of one tool that wait for a worker.
+    pub(crate) queued: usize,
+    /// Ended calls remembered.
+    pub(crate) ended: usize,
+}
+
+/// All tools, workers and calls of a server.
+pub(crate) struct Registry {
+    policy: Policy,
+    scopes: HashMap<Scope, BTreeMap<Name, ToolKey>>,
+    tools: HashMap<ToolKey, Entry>,
+    workers: HashMap<WorkerKey, Worker>,
+    calls: HashMap<CallKey, Call>,
+    /// The running calls of each session, by the names that they were given.
+    names: HashMap<(Scope, Arc<str>), CallKey>,
+    dispatches: HashMap<DispatchKey, Dispatch>,
+    ended: EndedCalls,
+    /// What comes next, of whatever kind.
+    next: u64,
+    effects: Vec<Effect>,
+}
+
+/// What the outside has to do, in this order.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Have a worker run an attempt.
+    Dispatch { worker: WorkerKey, order: Order },
+    /// Tell it that nobody waits any more.
+    Cancel { worker: WorkerKey, dispatch: DispatchKey },
+    /// Let it send more chunks.
+    Credit { worker: WorkerKey, dispatch: DispatchKey, chunks: u32 },
+    /// Let a draining worker go.
+    Drained { worker: WorkerKey },
+    /// Close the connection of a worker whose place another has taken.
+    Replaced { worker: WorkerKey },
+    /// Tell whoever waits for a call.
+    Tell { call: CallKey, news: News },
+}
+
+/// An attempt to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    pub(crate) dispatch: DispatchKey,
+    pub(crate) call_id: Arc<str>,
+    pub(crate) attempt: u32,
+    pub(crate) tool: Name,
+    pub(crate) request: Arc<Request>,
+    pub(crate) deadline: Timestamp,
+    pub(crate) chunk_credit: u32,
+}
+
+/// What a call's caller is told.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// The tool yielded something.
+    Chunk(Value),
+    /// An attempt failed: after a pause of about this, [`Registry::retry`].
+    Backoff(std::time::Duration),
+    /// There is no worker now: if there is none after this, [`Registry::give_up`].
+    Wait(std::time::Duration),
+    /// It has ended.
+    Ended(Box<(Ending, CallRecord)>),
+}
+
+/// A call to be.
+pub(crate) struct NewCall {
+    pub(crate) tool: Found,
+    /// Whose it is: never global.
+    pub(crate) home: Scope,
+    /// Empty: to be named here.
+    pub(crate) id: Arc<str>,
+    pub(crate) request: Arc<Request>,
+    pub(crate) deadline: Timestamp,
+}
+
+/// A tool found by its name.
+#[derive(Clone)]
+pub(crate) struct Found {
+    pub(crate) key: ToolKey,
+    pub(crate) spec: Arc<ToolSpec>,
+    pub(crate) schema: Arc<Schema>,
+}
+
+/// The unfinished chunks that a worker may send before it is given more.
+pub(crate) const CHUNK_CREDIT: u32 = 8;
+
+impl Registry {
+    pub(crate) fn new(policy: Policy) -> Self {
+        Self {
+            scopes: HashMap::new(),
+            tools: HashMap::new(),
+            workers: HashMap::new(),
+            calls: HashMap::new(),
+            names: HashMap::new(),
+            dispatches: HashMap::new(),
+            ended: EndedCalls::up_to(policy.ended),
+            next: 1,
+            effects: Vec::new(),
+            policy,
+        }
+    }
+
+    /// What has to be done by now.
+    pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// The tool that a session means by a name: its own, else the global one.
+    pub(crate) fn find(&self, home: &Scope, name: &str) -> Option<Found> {
+        [home, &Scope::Global].into_iter().find_map(|scope| {
+            let entry = &self.tools[self.scopes.get(scope)?.get(name)?];
+            let found = || Found { key: entry.key, spec: Arc::clone(&entry.spec), schema: Arc::clone(&entry.schema) };
+            self.is_offered(entry).then(found)
+        })
+    }
+
+    /// Accepts a call, and dispatches it if somebody has room.
+    pub(crate) fn accept(&mut self, new: NewCall, now: Timestamp) -> Result<CallKey, Error> {
+        let id = self.fresh_id(&new)?;
+        let tool = new.tool.key;
+        let unavailable = |cause: &str| Error::ToolUnavailable {
+            tool: new.tool.spec.name.shared(),
+            call: Arc::clone(&id),
+            dispatched: false,
+            cause: cause.into(),
+        };
+        // Between the finding and now it may have changed, and the arguments were checked against what it was.
+        let Some(entry) =
+            self.tools.get(&tool).filter(|it| self.is_offered(it) && Arc::ptr_eq(&it.spec, &new.tool.spec))
+        else {
+            return Err(unavailable("its last worker has just left"));
+        };
+        let target = self.route(entry, &[], now);
+        let refusal = match target {
+            route::Target::Nobody => {
+                Some(unavailable("the breakers of all its workers are open, after too many failures in a row"))
+            }
+            route::Target::Later if entry.queue.len() >= self.policy.queued => {
+                Some(Error::LimitExceeded { limit: "queued_calls_per_tool", max: self.policy.queued as u64 })
+            }
+            route::Target::Later | route::Target::Worker(_) => None,
+        };
+        if let Some(refusal) = refusal {
+            self.refused(tool);
+            return Err(refusal);
+        }
+        let key = CallKey(self.number());
+        let call = Call {
+            id: Arc::clone(&id),
+            home: new.home.clone(),
+            tool,
+            spec: new.tool.spec,
+            request: new.request,
+            accepted: now,
+            deadline: new.deadline,
+            attempts: Vec::new(),
+            stage: Stage::Queued,
+            chunked: false,
+        };
+        self.calls.insert(key, call);
+        self.names.insert((new.home, id), key);
+        if let Some(entry) = self.tools.get_mut(&tool) {
+            entry.stats.calls += 1;
+            entry.queue.insert(key);
+        }
+        if let route::Target::Worker(worker) = target {
+            self.dispatch(key, worker, now);
+        }
+        Ok(key)
+    }
+
+    /// Counts a call that was refused before it was accepted.
+    pub(crate) fn refused(&mut self, tool: ToolKey) {
+        if let Some(entry) = self.tools.get_mut(&tool) {
+            entry.stats.refused += 1;
+        }
+    }
+
+    /// A call by its name, running or ended.
+    pub(crate) fn call(&self, home: &Scope, id: &str, now: Timestamp) -> Option<CallRecord> {
+        let name = (home.clone(), id.into());
+        if let Some(key) = self.names.get(&name) {
+            return self.calls.get(key).map(|call| self.record(call, now));
+        }
+        self.ended.get(&name).cloned()
+    }
+
+    /// A call that has not ended.
+    pub(crate) fn running_record(&self, key: CallKey, now: Timestamp) -> Option<CallRecord> {
+        self.calls.get(&key).map(|call| self.record(call, now))
+    }
+
+    /// The key of a running call.
+    pub(crate) fn running(&self, home: &Scope, id: &str) -> Option<CallKey> {
+        self.names.get(&(home.clone(), id.into())).copied()
+    }
+
+    fn fresh_id(&mut self, new: &NewCall) -> Result<Arc<str>, Error> {
+        if new.id.is_empty() {
+            return Ok(format!("call-{}", self.number()).into());
+        }
+        let name = (new.home.clone(), Arc::clone(&new.id));
+        if self.names.contains_key(&name) || self.ended.get(&name).is_some() {
+            let problem = format!("{:?} names another call already; each call needs a new one", new.id);
+            return Err(Error::invalid("call_id", problem));
+        }
+        Ok(name.1)
+    }
+
+    fn record(&self, call: &Call, now: Timestamp) -> CallRecord {
+        let state = match call.stage {
+            Stage::Running(_) => CallState::Running,
+            Stage::Queued | Stage::Backoff | Stage::Waiting => CallState::Queued,
+        };
+        CallRecord {
+            id: Arc::clone(&call.id),
+            tool: call.spec.name.clone(),
+            state,
+            attempts: call.attempts.clone(),
+            accepted: call.accepted,
+            took: now.since(call.accepted),
+        }
+    }
+
+    fn tell(&mut self, call: CallKey, news: News) {
+        self.effects.push(Effect::Tell { call, news });
+    }
+
+    fn number(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        number
+    }
+}

@@ -1,0 +1,126 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Registry, state::Entry};
+use crate::{
+    tool::{
+        breaker::BreakerState,
+        call::{Scope, WorkerKey},
+        spec::ToolSpec,
+        stats::ToolStats,
+    },
+    variable::{Name, Timestamp},
+};
+
+/// A tool as it can be called.
+#[derive(Clone, Debug)]
+pub struct ListedTool {
+    /// What it is.
+    pub spec: Arc<ToolSpec>,
+    /// Whether it is every session's.
+    pub global: bool,
+    /// Whether the server's host runs it.
+    pub native: bool,
+    /// How many workers take calls of it.
+    pub workers: usize,
+}
+
+/// One worker, seen from a tool.
+#[derive(Clone, Debug)]
+pub struct ShownWorker {
+    /// Its own name; empty for the server's host.
+    pub id: Arc<str>,
+    /// For people.
+    pub label: Arc<str>,
+    /// Attempts of this tool that it runs.
+    pub in_flight: usize,
+    /// Attempts of all tools that it runs.
+    pub worker_in_flight: usize,
+    /// How many it takes at most.
+    pub max: usize,
+    /// Whether it takes no more.
+    pub draining: bool,
+    /// Whether calls of this tool go to it.
+    pub breaker: BreakerState,
+    /// What brought the breaker there.
+    pub failures_in_row: u32,
+    /// Whether it is connected.
+    pub connected: bool,
+}
+
+/// A tool, who runs it, and how it fares.
+#[derive(Clone, Debug)]
+pub struct ShownTool {
+    /// The tool.
+    pub tool: ListedTool,
+    /// Those that offer it, and those whose breaker remembers them.
+    pub workers: Vec<ShownWorker>,
+    /// Its figures.
+    pub stats: ToolStats,
+    /// Calls that wait for a worker.
+    pub queued: usize,
+}
+
+impl Registry {
+    /// What a session can call, by name.
+    pub(crate) fn list(&self, home: &Scope) -> Vec<ListedTool> {
+        let mut found: BTreeMap<&Name, &Entry> = BTreeMap::new();
+        for scope in [&Scope::Global, home] {
+            for (name, key) in self.scopes.get(scope).into_iter().flatten() {
+                let entry = &self.tools[key];
+                if self.is_offered(entry) {
+                    found.insert(name, entry);
+                }
+            }
+        }
+        found.into_values().map(|entry| self.listed(entry)).collect()
+    }
+
+    /// One of them in detail.
+    pub(crate) fn show(&self, home: &Scope, name: &str, now: Timestamp) -> Option<ShownTool> {
+        let entry = &self.tools[&self.find(home, name)?.key];
+        let mut workers: Vec<ShownWorker> = entry.offers.iter().map(|key| self.shown(entry, *key, now)).collect();
+        for (id, breaker) in &entry.breakers {
+            if workers.iter().all(|worker| worker.id != *id) {
+                workers.push(ShownWorker {
+                    id: Arc::clone(id),
+                    label: Arc::default(),
+                    in_flight: 0,
+                    worker_in_flight: 0,
+                    max: 0,
+                    draining: false,
+                    breaker: breaker.state(now),
+                    failures_in_row: breaker.failures_in_row(),
+                    connected: false,
+                });
+            }
+        }
+        let queued = entry.queue.len() + entry.waiting.len();
+        Some(ShownTool { tool: self.listed(entry), workers, stats: entry.stats.clone(), queued })
+    }
+
+    fn listed(&self, entry: &Entry) -> ListedTool {
+        let offering = || entry.offers.iter().filter_map(|key| self.workers.get(key)).filter(|it| !it.draining);
+        ListedTool {
+            spec: Arc::clone(&entry.spec),
+            global: entry.scope == Scope::Global,
+            native: offering().any(|worker| worker.id.is_empty()),
+            workers: offering().count(),
+        }
+    }
+
+    fn shown(&self, entry: &Entry, key: WorkerKey, now: Timestamp) -> ShownWorker {
+        let worker = &self.workers[&key];
+        let breaker = entry.breakers.get(&worker.id);
+        ShownWorker {
+            id: Arc::clone(&worker.id),
+            label: Arc::clone(&worker.label),
+            in_flight: worker.tools.get(&entry.key).copied().unwrap_or_default(),
+            worker_in_flight: worker.dispatches.len(),
+            max: worker.max,
+            draining: worker.draining,
+            breaker: breaker.map_or(BreakerState::Closed, |breaker| breaker.state(now)),
+            failures_in_row: breaker.map_or(0, crate::tool::breaker::Breaker::failures_in_row),
+            connected: true,
+        }
+    }
+}
