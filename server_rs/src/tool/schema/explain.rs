@@ -14,20 +14,51 @@ type Entries = [(Arc<str>, Value)];
 pub(super) struct Problem {
     pub(super) field: String,
     pub(super) text: String,
+    /// Whether all arguments together are at fault, one that is missing or unknown included.
+    pub(super) whole: bool,
+}
+
+impl Problem {
+    /// With all arguments together.
+    pub(super) fn of_all(text: impl Into<String>) -> Self {
+        Self { field: ARGUMENTS.into(), text: text.into(), whole: true }
+    }
+
+    /// With one that is not known.
+    pub(super) fn unknown(name: &str, text: impl Into<String>) -> Self {
+        let mut problem = Self::of_all(text);
+        push_member(&mut problem.field, name);
+        problem
+    }
 }
 
 /// What an error means for its reader.
 pub(super) fn explain(error: &ValidationError<'_>, root: &Json, arguments: &Entries) -> Problem {
     let error = nearest(error);
     let (path, expected) = variants(error).unwrap_or_else(|| (error.instance_path().as_str(), None));
-    let (field, given) = follow(path, arguments);
+    let (mut field, given) = follow(path, arguments);
     let given = given.map_or_else(|| "this".into(), Value::preview);
+    if let Some(name) = misnamed(error) {
+        push_member(&mut field, name);
+    }
     let expected = expected.or_else(|| asked_for(error, root));
     let text = match expected {
         Some(expected) => format!("expected {expected}, got {given}"),
         None => told(error, &given),
     };
-    Problem { field, text: describe::cut(text, 500) }
+    Problem { field, text: describe::cut(text, 500), whole: path.is_empty() }
+}
+
+/// The member that is missing, or should not be there.
+fn misnamed<'e>(error: &'e ValidationError<'_>) -> Option<&'e str> {
+    if let Kind::Required { property } = error.kind() {
+        property.as_str()
+    } else if let Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } = error.kind()
+    {
+        unexpected.first().map(String::as_str)
+    } else {
+        None
+    }
 }
 
 /// What the schema at fault asks for, if the error is that the value is something else altogether.
@@ -93,7 +124,8 @@ pub(super) fn not_finite(arguments: &Entries) -> Option<Problem> {
     let path = in_entries(arguments)?;
     let (field, given) = follow(&path, arguments);
     let given = given.map_or_else(String::new, Value::preview);
-    Some(Problem { field, text: format!("{given} is no JSON; give null, or leave it out") })
+    let text = format!("{given} is no JSON; give null, or leave it out");
+    Some(Problem { field, text, whole: false })
 }
 
 fn in_entries(entries: &Entries) -> Option<String> {

@@ -73,13 +73,14 @@ impl Schema {
         Ok(Self { compiled: compiled.map(Arc::new) })
     }
 
-    /// Checks a call's arguments. `INVALID_REQUEST` with field `arguments`, or with the path of the one that does not
-    /// fit, as in `arguments.filter.tags[2]`; of several problems the first one is told. Takes microseconds for a few
-    /// small arguments, and a few hundred milliseconds at most.
+    /// Checks a call's arguments. `INVALID_REQUEST` with the path of what does not fit, is missing or is unknown as
+    /// field, as in `arguments.filter.tags[2]`; of several problems the first one is told. Takes less than a
+    /// microsecond for a few small arguments, and a few hundred milliseconds at most.
     pub fn check(&self, tool: &str, arguments: &[(Arc<str>, Value)]) -> Result<(), Error> {
         let problem = explain::not_finite(arguments)
             .or_else(|| self.compiled.as_ref().and_then(|compiled| compiled.problem(arguments)));
-        problem.map_or(Ok(()), |Problem { field, text }| Err(Error::invalid(field, format!("tool {tool:?}: {text}"))))
+        problem
+            .map_or(Ok(()), |Problem { field, text, .. }| Err(Error::invalid(field, format!("tool {tool:?}: {text}"))))
     }
 }
 
@@ -116,28 +117,32 @@ impl Compiled {
     }
 
     fn problem(&self, arguments: &[(Arc<str>, Value)]) -> Option<Problem> {
-        if let Some(problem) = self.unknown(arguments) {
-            return Some(problem);
+        let mut problem = self.unknown(arguments).or_else(|| self.misfit(arguments))?;
+        if problem.whole {
+            let _ = write!(problem.text, "; it takes {}", self.takes);
         }
+        Some(problem)
+    }
+
+    fn misfit(&self, arguments: &[(Arc<str>, Value)]) -> Option<Problem> {
         let seen = Seen::Arguments(arguments);
         match work::limited(self.name_cost, || self.validator.is_valid(seen)) {
             Some(true) => return None,
             Some(false) => {}
-            None => return Some(whole("they take too long to check; give less, or the tool a simpler schema".into())),
+            None => {
+                return Some(Problem::of_all("they take too long to check; give less, or the tool a simpler schema"));
+            }
         }
         let all = || self.validator.iter_errors(seen).collect::<Vec<_>>();
         let one = || self.validator.validate(seen).err().into_iter().collect::<Vec<_>>();
         let errors =
             work::limited(self.name_cost, all).or_else(|| work::limited(self.name_cost, one)).unwrap_or_default();
-        let mut problem = errors.first().map_or_else(
-            || whole("they do not fit, in too many ways to tell".into()),
-            |first| explain::explain(first, &self.document, arguments),
-        );
+        let Some(first) = errors.first() else {
+            return Some(Problem::of_all("they do not fit, in too many ways to tell"));
+        };
+        let mut problem = explain::explain(first, &self.document, arguments);
         if errors.len() > 1 {
             let _ = write!(problem.text, " (and {} more)", errors.len() - 1);
-        }
-        if problem.field == ARGUMENTS {
-            let _ = write!(problem.text, "; it takes {}", self.takes);
         }
         Some(problem)
     }
@@ -159,13 +164,8 @@ impl Compiled {
         if more > 0 {
             let _ = write!(text, " (and {more} more)");
         }
-        let _ = write!(text, "; it takes {}", self.takes);
-        Some(whole(text))
+        Some(Problem::unknown(first, text))
     }
-}
-
-fn whole(text: String) -> Problem {
-    Problem { field: ARGUMENTS.into(), text }
 }
 
 impl fmt::Debug for Schema {

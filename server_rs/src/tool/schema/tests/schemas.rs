@@ -143,7 +143,7 @@ fn a_schema_may_refer_to_itself_for_the_parts_of_a_value() {
     }));
     assert!(takes(&tree, json!({"root": {"name": "a", "children": [{"name": "b", "children": []}]}})));
     let wrong = json!({"root": {"name": "a", "children": [{"name": "b", "children": [{}]}]}});
-    assert_eq!(field(&tree, wrong), "arguments.root.children[0].children[0]");
+    assert_eq!(field(&tree, wrong), "arguments.root.children[0].children[0].name");
 }
 
 #[test]
