@@ -181,13 +181,14 @@ impl Registry {
 
     fn offer_one(&mut self, worker: WorkerKey, scope: &Scope, spec: ToolSpec, schema: Schema, now: Timestamp) {
         let number = self.number();
+        let (spec, schema) = (Arc::new(spec), Arc::new(schema));
         let names = self.scopes.entry(scope.clone()).or_default();
         let key = *names.entry(spec.name.clone()).or_insert(ToolKey(number));
         let entry = self.tools.entry(key).or_insert_with(|| Entry {
             key,
             scope: scope.clone(),
-            spec: Arc::new(spec.clone()),
-            schema: Arc::new(schema.clone()),
+            spec: Arc::clone(&spec),
+            schema: Arc::clone(&schema),
             offers: Vec::new(),
             breakers: BTreeMap::new(),
             queue: BTreeSet::new(),
@@ -197,11 +198,11 @@ impl Registry {
         });
         entry.gone_since = None;
         let mut stranded = BTreeSet::new();
-        if *entry.spec != spec {
+        if entry.spec != spec {
             // Their arguments were checked against another schema.
             stranded.append(&mut entry.queue);
             stranded.append(&mut entry.waiting);
-            (entry.spec, entry.schema) = (Arc::new(spec), Arc::new(schema));
+            (entry.spec, entry.schema) = (spec, schema);
         }
         if !entry.offers.contains(&worker) {
             entry.offers.push(worker);
