@@ -63,6 +63,20 @@ async def test_recorded_functions_stay_what_they_were_and_are_served(ctx: Sessio
     await serving
 
 
+async def test_recorded_again_it_takes_the_place_of_the_first(ctx: SessionContext) -> None:
+    for said in ("first", "second"):
+
+        @ctx.tool(name="say")
+        def say(said: str = said) -> str:
+            return said
+
+    serving = asyncio.create_task(ctx.serve())
+    await until_listed(ctx, "say")
+    assert await ctx.call_tool("say") == "second"
+    await ctx.drain()
+    await serving
+
+
 async def test_there_has_to_be_something_to_serve(ctx: SessionContext) -> None:
     with pytest.raises(InvalidRequestError):
         await ctx.serve()
