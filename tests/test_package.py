@@ -26,6 +26,7 @@ EXPORTS = {
         "bind_matching_async", "bindings", "carry", "create_variable_aware_module", "effective", "on_change",
         "revision_of", "snapshot", "unbind", "EnvelopeError", "LiveProgramWarning", "Published", "dump", "freeze",
         "freeze_async", "load", "load_bindings", "load_bindings_async", "save_bindings", "publish", "publish_async",
+        "ParallelReActV2", "RemoteTool", "remote_tools", "remote_tools_async", "serve_program", "serve_program_async",
     },
     "snakepit_bridge.local_lm": {"LocalLM", "LocalModelError", "cached_model", "fetch_model"},
 }  # fmt: skip
