@@ -29,6 +29,15 @@ def echo(value: Any = None) -> Any:
     return value
 
 
+def test_both_kinds_of_context_do_the_same_with_tools() -> None:
+    names = {
+        "call_status", "call_tool", "cancel_call", "drain", "list_tools", "offer", "options", "serve", "stream_tool",
+        "tool", "tool_status", "withdraw",
+    }  # fmt: skip
+    for context in (SessionContext, BlockingContext):
+        assert {name for name in names if callable(getattr(context, name))} == names
+
+
 async def test_recorded_functions_stay_what_they_were_and_are_served(ctx: SessionContext) -> None:
     @ctx.tool
     def twice(n: int) -> int:
