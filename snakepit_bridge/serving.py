@@ -7,7 +7,7 @@ import contextvars
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
@@ -56,14 +56,19 @@ class Serving:
 
     async def offer(self, waiting: Waiting, declared: Declared) -> Tool:
         """Offers one tool; gives it as the server lists it."""
-        await self._offer(waiting, [declared])
-        tool = (await tool_calls.status(self._session, waiting, declared.name)).tool
+        (worker,) = await self._offer(waiting, [declared])
+        try:
+            tool = (await tool_calls.status(self._session, waiting, declared.name)).tool
+        except BaseException:
+            worker.retract([declared.name])
+            raise
         if tool.everywhere == declared.everywhere:
             return tool
         # The session has one of its own by that name, which hides this one from it.
         return tool_from_wire(pb.Tool(spec=declared.spec, workers=1, **{"global": declared.everywhere}))
 
-    async def _offer(self, waiting: Waiting, tools: Sequence[Declared]) -> None:
+    async def _offer(self, waiting: Waiting, tools: Sequence[Declared]) -> list[Worker]:
+        """Offers tools, and gives the workers that do; all are offered or none."""
         await self._session.open(waiting)
         done: list[tuple[Worker, list[str]]] = []
         try:
@@ -77,6 +82,7 @@ class Serving:
             for worker, names in done:
                 worker.retract(names)
             raise
+        return [worker for worker, _ in done]
 
     def _offered(self, waiting: Waiting, declared: Declared) -> Offer:
         loop = None
@@ -88,12 +94,12 @@ class Serving:
         with self._lock:
             if self._loop is None:
                 self._loop = LoopThread()
-                self._session.adopt(self._loop)
             return self._loop.loop
 
     def _worker(self, *, everywhere: bool) -> Worker:
         session = self._session
         with self._lock:
+            session.adopt(self)
             worker = self._workers.get(everywhere)
             if worker is None or worker.ended.done():
                 hello = pb.WorkerHello(
@@ -124,6 +130,7 @@ class Serving:
         """Offers what was recorded, and serves until the context is closed, or whoever waits here is stopped."""
         await self._session.open(waiting)
         with self._lock:
+            working = [worker for worker in self._workers.values() if not worker.ended.done()]
             offered = {(name, it) for it, worker in self._workers.items() for name in worker.names()}
             new = [one for one in self._recorded if (one.name, one.everywhere) not in offered]
         if not new and not offered:
@@ -131,31 +138,10 @@ class Serving:
                 "there is no tool to serve; record functions with @ctx.tool, or offer them", {"field": "tools"}
             )
         try:
-            await self._offer(waiting, new)
-            await waiting.result(self._over(), None)
+            started = await self._offer(waiting, new)
+            await waiting.result(_all_ended({*working, *started}), None)
         finally:
             await self.drain(waiting, drain)
-
-    def _over(self) -> Future[None]:
-        """Done when all workers have ended, or one of them for a reason."""
-        over: Future[None] = Future()
-        lock = threading.Lock()
-        workers = list(self._workers.values())
-
-        def look(_: object) -> None:
-            with lock:
-                if over.done():
-                    return
-                errors = [worker.ended.exception() for worker in workers if worker.ended.done()]
-                first = next((error for error in errors if error is not None), None)
-                if first is not None:
-                    over.set_exception(first)
-                elif len(errors) == len(workers):
-                    over.set_result(None)
-
-        for worker in workers:
-            worker.ended.add_done_callback(look)
-        return over
 
     async def drain(self, waiting: Waiting, within: float | None) -> bool:
         """Takes no more calls, and waits for those that run; tells whether all of them ended in time."""
@@ -176,3 +162,33 @@ class Serving:
             for worker in workers:
                 worker.close(0)
         return all_ended
+
+    def close(self, within: float) -> None:
+        """Ends everything at once; the session is closing."""
+        deadline = time.monotonic() + within
+        # Without a lock: whoever holds it may be waiting for what this ends.
+        for worker in list(self._workers.values()):
+            worker.close(max(deadline - time.monotonic(), 0))
+        if self._loop is not None:
+            self._loop.close(max(deadline - time.monotonic(), 0))
+
+
+def _all_ended(workers: Collection[Worker]) -> Future[None]:
+    """Done when all of them have ended, or one of them for a reason."""
+    over: Future[None] = Future()
+    lock = threading.Lock()
+
+    def look(_: object) -> None:
+        with lock:
+            if over.done():
+                return
+            errors = [worker.ended.exception() for worker in workers if worker.ended.done()]
+            first = next((error for error in errors if error is not None), None)
+            if first is not None:
+                over.set_exception(first)
+            elif len(errors) == len(workers):
+                over.set_result(None)
+
+    for worker in workers:
+        worker.ended.add_done_callback(look)
+    return over

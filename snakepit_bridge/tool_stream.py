@@ -51,16 +51,16 @@ class _Pump:
         session.adopt(self)
         self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self, error: BridgeError | None = None) -> None:
         """Cancels the call, if it has not ended; what is buffered is dropped, whoever waits is told of the end."""
-        self._end(None)
+        self._end(error)
         with self._room:
             self._buffer.clear()
         self._call.cancel()
 
     def close(self, within: float) -> None:
-        """Ends the stream and its thread; the session is closing."""
-        self.stop()
+        """Ends the stream and its thread; the session is closing. What was not read is missed, which is an error."""
+        self.stop(self._session.closed())
         if self._thread is not threading.current_thread():
             self._thread.join(within)
 
@@ -96,13 +96,14 @@ class _Pump:
 
     def _run(self) -> None:
         message = self._request.message
-        error: BridgeError | None = None
+        error: BridgeError | None = BridgeError(f"tool {message.tool!r}: the server ended the stream before its end")
         try:
             for event in self._call:
                 match event.WhichOneof("event"):
                     case "chunk":
                         self._put(decode(event.chunk), event.ByteSize())
                     case "result":
+                        error = None
                         self.result = decode(event.result)
                         if self.result is not None:
                             self._put(self.result, 0)
@@ -134,6 +135,7 @@ class _AnyToolStream:
         self._asked = (tool, arguments, options)
         self._pump: _Pump | None = None
         self._call_id = options.call_id or ""
+        self._lock = threading.Lock()
         self._closed = False
 
     @property
@@ -148,27 +150,34 @@ class _AnyToolStream:
 
     async def _next(self, waiting: Waiting) -> Any:
         if self._pump is None:
-            if self._closed:
-                return None
             await self._session.open(waiting)
-            request = Request(self._session, *self._asked)
-            self._call_id = request.message.call_id
             try:
-                self._pump = _Pump(self._session, request)
+                self._begin()
             except ValueError:
                 # How grpcio says that the channel was closed meanwhile.
                 await self._session.open(waiting)
                 raise
-            # The pump's thread knows nothing of this object, so that dropping it cancels the call.
-            weakref.finalize(self, self._pump.stop).atexit = False
+        if self._pump is None:
+            return None
         try:
             return await self._pump.next(waiting)
         except (asyncio.CancelledError, KeyboardInterrupt):
             self._pump.stop()
             raise
 
+    def _begin(self) -> None:
+        with self._lock:
+            if self._closed or self._pump is not None:
+                return
+            request = Request(self._session, *self._asked)
+            self._call_id = request.message.call_id
+            self._pump = _Pump(self._session, request)
+            # The pump's thread knows nothing of this object, so that dropping it cancels the call.
+            weakref.finalize(self, self._pump.stop).atexit = False
+
     def _stop(self) -> None:
-        self._closed = True
+        with self._lock:
+            self._closed = True
         if self._pump is not None:
             self._pump.stop()
 

@@ -80,6 +80,10 @@ class Worker:
         with self._lock:
             return [offer.declared.name for group in self._groups for offer in group.offers]
 
+    def find(self, name: str) -> Offer | None:
+        """What is to be run for a call of this tool."""
+        return self._offers.get(name)
+
     async def offer(self, waiting: Waiting, offers: Sequence[Offer]) -> None:
         """Offers tools, and returns once everyone can call them.
 
@@ -127,7 +131,6 @@ class Worker:
         if self._link is not None:
             self._send(self._link, group)
         if self._thread is None:
-            self._session.adopt(self)
             self._thread = threading.Thread(target=self._run, name="snakepit-worker", daemon=True)
             self._thread.start()
 
@@ -218,7 +221,7 @@ class Worker:
     def _run(self) -> None:
         pause = FIRST_PAUSE
         while not self.ended.done():
-            link = Link(self._session, self._hello, self._threads, self._offers.get)
+            link = Link(self._session, self._hello, self._threads, self)
             with self._lock:
                 if self._draining:
                     break

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 
@@ -30,6 +30,16 @@ _HEARTBEAT = pb.ServeToolsRequest(heartbeat=pb.WorkerHeartbeat())
 Answered = Callable[[Sequence[pb.OfferRefusal]], None]
 
 
+class Owner(Protocol):
+    """Whose link it is."""
+
+    def find(self, name: str) -> Offer | None:
+        """What is to be run."""
+
+    def retract(self, names: Iterable[str]) -> None:
+        """These cannot be run any more."""
+
+
 class Link:
     """Reads the stream in the thread that calls `follow`; anybody may `send`, and what is sent keeps its order.
 
@@ -37,16 +47,14 @@ class Link:
     loop nor threads that are all taken make a worker look dead.
     """
 
-    def __init__(
-        self, session: Session, hello: pb.WorkerHello, threads: Threads, find: Callable[[str], Offer | None]
-    ) -> None:
+    def __init__(self, session: Session, hello: pb.WorkerHello, threads: Threads, owner: Owner) -> None:
         self.welcomed = False
         self.value_bytes = 0
         self.runs: dict[int, Run] = {}
         self.drained: Future[bool] = Future()
         self._session = session
         self._threads = threads
-        self._find = find
+        self._owner = owner
         self._out: SimpleQueue[pb.ServeToolsRequest | None] = SimpleQueue()
         self._beat = session.heartbeat
         self._heard = time.monotonic()
@@ -146,7 +154,7 @@ class Link:
                 self.drained.set_result(True)
 
     def _dispatch(self, dispatch: pb.Dispatch) -> None:
-        offer = self._find(dispatch.tool)
+        offer = self._owner.find(dispatch.tool)
         if offer is None:
             failure = pb.ToolFailure(
                 type="LookupError",
@@ -164,3 +172,4 @@ class Link:
             run.in_loop(offer.loop)
         except RuntimeError:
             run.refuse(RuntimeError(f"the event loop in which tool {dispatch.tool!r} was offered has been closed"))
+            self._owner.retract([dispatch.tool])

@@ -32,24 +32,22 @@ class Threads:
                 self._started += 1
             else:
                 self._free -= 1
+        self._work.put(function)
         if start:
-            threading.Thread(target=self._serve, args=(function,), name="snakepit-tool", daemon=True).start()
-        else:
-            self._work.put(function)
+            threading.Thread(target=self._serve, name="snakepit-tool", daemon=True).start()
 
     def close(self) -> None:
         """Lets each thread end as soon as it is free."""
         for _ in range(self._most):
             self._work.put(None)
 
-    def _serve(self, function: Callable[[], None] | None) -> None:
-        while function is not None:
+    def _serve(self) -> None:
+        while (function := self._work.get()) is not None:
             function()
-            # What it refers to is not to live until the next call.
-            function = None
+            # What it refers to is not to live until the next one comes.
+            del function
             with self._lock:
                 self._free += 1
-            function = self._work.get()
 
 
 class LoopThread:

@@ -25,6 +25,10 @@ from snakepit_bridge.exceptions import (
     ToolNotFoundError,
     TypeMismatchError,
 )
+from snakepit_bridge.session_context import session_of
+from snakepit_bridge.tool_calls import CallOptions, Request
+from snakepit_bridge.transport import ASYNCIO
+from snakepit_bridge.values import decode
 
 VALUES = [
     None,
@@ -473,3 +477,25 @@ async def test_the_caller_is_known_to_the_tool(ctx: SessionContext, blocking: Bl
         "session_id": ctx.session_id,
         "wants_chunks": False,
     }
+
+
+async def test_the_trace_of_the_caller_reaches_the_tool_and_those_that_it_calls(ctx: SessionContext) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+    def inner() -> str:
+        call = current_call()
+        assert call is not None
+        return call.traceparent
+
+    async def outer() -> list[str]:
+        call = current_call()
+        assert call is not None
+        return [call.traceparent, await ctx.call_tool("inner")]
+
+    await ctx.offer(inner)
+    await ctx.offer(outer)
+    assert await ctx.call_tool("outer") == ["", ""]
+    session = session_of(ctx)
+    request = Request(session, "outer", {}, CallOptions())
+    reply = await ASYNCIO.call(session.connection.tool.CallTool, request.message, 10, (("traceparent", trace),))
+    assert decode(reply.result) == [trace, trace]

@@ -16,7 +16,7 @@ import pytest
 from snakepit_bridge import SessionContext, current_call
 from snakepit_bridge.exceptions import CallTimeoutError, ToolFailedError
 from snakepit_bridge.session_context import session_of
-from tests.tools.until import until, until_runs
+from tests.tools.until import until, until_listed, until_runs
 
 ROOT = Path(__file__).parents[2]
 
@@ -345,6 +345,8 @@ async def test_a_closed_loop_is_told_to_who_calls_its_tools(address: str, sessio
     with pytest.raises(RuntimeError) as failed:
         await ctx.call_tool("lonely")
     assert isinstance(failed.value, ToolFailedError)
+    # Nobody else is to meet it.
+    await until_listed(ctx)
     await ctx.aclose()
 
 

@@ -10,6 +10,7 @@ mod errors;
 mod expiry;
 mod hostile;
 mod limits;
+mod native_tools;
 mod raw;
 mod reads;
 mod sessions;

@@ -13,9 +13,9 @@ use tokio::{
 };
 
 use super::{
-    BreakerPolicy, CallRecord, DispatchKey, Ending, Failure, ListedTool, Request, Schema, Scope, ShownTool,
+    BreakerPolicy, CallRecord, DispatchKey, Ending, Failure, ListedTool, Request, Schema, Scope, ShownTool, ToolSpec,
     call::{CallKey, WorkerKey},
-    native::{CallContext, NativeTool},
+    native::{CallContext, Tool},
     registry::{Effect, Found, NewCall, NewWorker, News, Order, Outcome, Policy, Registry},
 };
 use crate::{
@@ -48,7 +48,7 @@ struct State {
     workers: HashMap<WorkerKey, UnboundedSender<Told>>,
     callers: HashMap<CallKey, UnboundedSender<News>>,
     host: Option<WorkerKey>,
-    native: HashMap<Name, Arc<dyn NativeTool>>,
+    native: HashMap<Name, Tool>,
     /// Native tools that run.
     running: HashMap<DispatchKey, AbortHandle>,
 }
@@ -106,16 +106,24 @@ impl Hub {
     }
 
     /// Offers the host's own tools to every session.
-    pub(crate) fn host(&self, tools: Vec<(Arc<dyn NativeTool>, Schema)>) -> Result<(), Error> {
+    pub(crate) fn host(&self, tools: Vec<Tool>, schema_bytes: u64) -> Result<(), Error> {
         if tools.is_empty() {
             return Ok(());
+        }
+        let mut offers: Vec<(ToolSpec, Schema)> = Vec::with_capacity(tools.len());
+        for tool in &tools {
+            let spec = tool.spec()?;
+            if offers.iter().any(|(other, _)| other.name == spec.name) {
+                return Err(Error::ToolExists { tool: spec.name.shared() });
+            }
+            let schema = Schema::compile(&spec.arguments_schema, schema_bytes)?;
+            offers.push((spec, schema));
         }
         self.step(|state, now| {
             let new = NewWorker { id: Arc::default(), label: "host".into(), scope: Scope::Global, max: usize::MAX };
             let host = state.registry.join(new, now);
             state.host = Some(host);
-            let offers = tools.iter().map(|(tool, schema)| (tool.spec().clone(), schema.clone())).collect();
-            state.native.extend(tools.into_iter().map(|(tool, _)| (tool.spec().name.clone(), tool)));
+            state.native.extend(offers.iter().map(|(spec, _)| spec.name.clone()).zip(tools));
             let first = |mut refused: Vec<(Name, Error)>| refused.swap_remove(0).1;
             state.registry.offer(host, offers, now).map_err(first)
         })
@@ -263,7 +271,7 @@ impl Hub {
             traceparent: Arc::clone(&order.request.traceparent),
             deadline: Instant::now() + left,
         };
-        let (hub, tool, dispatch) = (self.clone(), Arc::clone(tool), order.dispatch);
+        let (hub, tool, dispatch) = (self.clone(), tool.clone(), order.dispatch);
         // Not even the making of the future happens here: it is the host's code, and this is our lock.
         let task = tokio::spawn(async move {
             let outcome = tool
