@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     BreakerPolicy, CallRecord, DispatchKey, Ending, Failure, ListedTool, Request, Schema, Scope, ShownTool,
-    call::{CallKey, WorkerKey},
+    call::{CallKey, ToolKey, WorkerKey},
     native::{CallContext, NativeTool},
     registry::{Effect, Found, NewCall, NewWorker, News, Order, Outcome, Policy, Registry},
 };
@@ -182,7 +182,7 @@ impl Hub {
         let within = within(&found, &new);
         let (sender, news) = unbounded_channel();
         let tool = found.spec.name.clone();
-        let key = self.step(|state, now| {
+        let (key, accepted) = self.step(|state, now| {
             let call = NewCall {
                 tool: found,
                 home: new.home,
@@ -192,9 +192,9 @@ impl Hub {
             };
             let key = state.registry.accept(call, now)?;
             state.callers.insert(key, sender);
-            Ok::<_, Error>(key)
+            Ok::<_, Error>((key, state.registry.running_record(key, now)))
         })?;
-        Ok(Running::new(self.clone(), key, tool, news, within))
+        Ok(Running::new(self.clone(), key, tool, news, within, accepted))
     }
 
     /// Forgets what nobody needs to know any more. Nothing depends on when.
@@ -234,6 +234,7 @@ impl Hub {
                 }
                 return;
             }
+            Effect::Wake { tool, at } => return self.wake(tool, at.since(now)),
             Effect::Dispatch { worker, order } if state.host == Some(worker) => return self.run(state, worker, order),
             Effect::Cancel { worker, dispatch } if state.host == Some(worker) => {
                 if let Some(task) = state.running.remove(&dispatch) {
@@ -250,6 +251,15 @@ impl Hub {
         };
         // A worker that is gone has its connection's end say so.
         let _ = state.workers.get(&worker).map(|worker| worker.send(told));
+    }
+
+    /// Tells the registry when a breaker's time is up.
+    fn wake(&self, tool: ToolKey, after: Duration) {
+        let (hub, at) = (self.clone(), Instant::now() + after);
+        tokio::spawn(async move {
+            tokio::time::sleep_until(at).await;
+            hub.step(|state, now| state.registry.wake(tool, now));
+        });
     }
 
     /// Runs a native tool. Dropping its future is how it is cancelled.
@@ -281,7 +291,10 @@ impl Hub {
 }
 
 fn within(found: &Found, new: &NewRequest) -> Duration {
+    /// Whatever is said: a deadline has to be a point in time.
+    const LONGEST: Duration = Duration::from_hours(365 * 24);
+
     let own = found.spec.timeout;
     let wanted = new.timeout.or(own).or(new.default_timeout).unwrap_or(DEFAULT_TIMEOUT);
-    [own, new.longest].into_iter().flatten().fold(wanted, Duration::min)
+    [own, new.longest, Some(LONGEST)].into_iter().flatten().fold(wanted, Duration::min)
 }
