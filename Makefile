@@ -16,7 +16,7 @@ export SNAKEPIT_SERVER_BINARY := $(TARGET)/debug/snakepit
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format test-rust test-python test-dspy consistency docs build stubs bench clean
+.PHONY: help demo test check lint format test-rust test-python test-dspy consistency killing docs build stubs bench clean
 
 help: ## Lists the tasks.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -62,6 +62,9 @@ test-dspy: build ## The DSPy layer's tests with older DSPys, each in .venv-dspy-
 consistency: build $(STAMPS)/dev ## Checks 100000 forwards, on all entry points, for a mix of states (minutes). FORWARDS=n checks n.
 	$(PY) -m pytest tests/dspy/test_consistency.py --forwards $(or $(FORWARDS),100000) $(ARGS)
 
+killing: build $(STAMPS)/dev ## Makes 10000 tool calls while their workers are killed (minutes). CALLS=n makes n.
+	$(PY) -m pytest tests/tools/test_killed_workers.py --calls $(or $(CALLS),10000) $(ARGS)
+
 docs: $(STAMPS)/dev ## Writes the API reference, made of the docstrings, to target/docs.
 	$(PY) -m pdoc --docformat google --output-directory $(TARGET)/docs \
 		snakepit_bridge snakepit_bridge.dspy_integration snakepit_bridge.dspy_integration.envelope
@@ -75,10 +78,11 @@ stubs: $(STAMPS)/dev ## Writes the Python code of the protocol anew.
 		proto/snakepit_bridge/v1/*.proto
 
 bench: $(STAMPS)/dev ## Measures the optimised server beside its peers; see benchmarks/.
-	cargo build --release --workspace --bins
+	cargo build --release --workspace --bins --examples
 	SNAKEPIT_SERVER_BINARY=$(TARGET)/release/snakepit $(PY) benchmarks/start_up.py
 	SNAKEPIT_SERVER_BINARY=$(TARGET)/release/snakepit $(PY) benchmarks/bound_call.py
 	SNAKEPIT_SERVER_BINARY=$(TARGET)/release/snakepit $(PY) benchmarks/forward_cost.py
+	SNAKEPIT_NATIVE_SERVER=$(TARGET)/release/examples/native_echo $(PY) benchmarks/tool_calls.py
 
 clean: ## Removes what was built, and the environments.
 	cargo clean

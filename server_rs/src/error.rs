@@ -203,6 +203,11 @@ impl Error {
         Self::InvalidRequest { field: field.into(), problem: problem.into() }
     }
 
+    /// A refusal of a malformed field, as one of the request's field that it is part of.
+    pub(crate) fn within(self, field: &str) -> Self {
+        if let Self::InvalidRequest { problem, .. } = self { Self::invalid(field, problem) } else { self }
+    }
+
     fn code(&self) -> Code {
         match self {
             Self::SessionNotFound { .. }

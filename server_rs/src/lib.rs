@@ -3,6 +3,7 @@
 //! Dependencies point down only: `service` → `store` (with `journal`; async ends here) → `session` → `variable` →
 //! `value`. `session` and below are pure: no clock, no I/O, no async.
 
+pub mod client;
 pub mod config;
 pub mod error;
 pub mod journal;

@@ -50,8 +50,9 @@ class _BreakerStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BreakerS
 
 class BreakerState(_BreakerState, metaclass=_BreakerStateEnumTypeWrapper):
     """Whether calls of a tool go to a worker. Five lost connections, timeouts or retryable failures in a row open it for
-    30 seconds; then single calls are let through, and two that go well close it. A raised exception that is not
-    retryable counts for neither.
+    30 seconds, unless the server is told otherwise; then single calls are let through, and two that go well close it. A
+    raised exception that is not retryable counts for neither. A deadline counts if the attempt ran for the tool's own
+    timeout, or for 10 s if it has none: a hurried caller opens no breaker.
     """
 
 BREAKER_STATE_UNSPECIFIED: BreakerState.ValueType  # 0
@@ -581,8 +582,8 @@ class CallToolRequest(_message.Message):
     tool: _builtins.str
     """The tool."""
     call_id: _builtins.str
-    """Names this call: 1 to 64 characters out of [A-Za-z0-9_-], never used before in this session. Empty: the server
-    names it.
+    """Names this call: 1 to 64 characters out of [A-Za-z0-9_-]; refused if the session has a call of that name, running
+    or still remembered. Empty: the server names it.
     """
     author: _builtins.str
     """Who calls, as it says itself."""

@@ -125,7 +125,7 @@ class ToolServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetCall(self, request, context):
-        """Tells how a call stands or ended. The last 10,000 ended calls of a session are remembered.
+        """Tells how a call stands or ended. The server remembers the last 100,000 calls that ended.
         Errors: SESSION_*, INVALID_REQUEST (no such call, or no longer remembered).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -69,7 +69,7 @@ class ToolServiceStub:
     Errors: SESSION_*, INVALID_REQUEST (no such call).
     """
     GetCall: _grpc.UnaryUnaryMultiCallable[_tool_pb2.GetCallRequest, _tool_pb2.GetCallResponse]
-    """Tells how a call stands or ended. The last 10,000 ended calls of a session are remembered.
+    """Tells how a call stands or ended. The server remembers the last 100,000 calls that ended.
     Errors: SESSION_*, INVALID_REQUEST (no such call, or no longer remembered).
     """
     ServeTools: _grpc.StreamStreamMultiCallable[_tool_pb2.ServeToolsRequest, _tool_pb2.ServeToolsResponse]
@@ -111,7 +111,7 @@ class ToolServiceAsyncStub(ToolServiceStub):
     Errors: SESSION_*, INVALID_REQUEST (no such call).
     """
     GetCall: _aio.UnaryUnaryMultiCallable[_tool_pb2.GetCallRequest, _tool_pb2.GetCallResponse]  # type: ignore[assignment]
-    """Tells how a call stands or ended. The last 10,000 ended calls of a session are remembered.
+    """Tells how a call stands or ended. The server remembers the last 100,000 calls that ended.
     Errors: SESSION_*, INVALID_REQUEST (no such call, or no longer remembered).
     """
     ServeTools: _aio.StreamStreamMultiCallable[_tool_pb2.ServeToolsRequest, _tool_pb2.ServeToolsResponse]  # type: ignore[assignment]
@@ -186,7 +186,7 @@ class ToolServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tool_pb2.GetCallRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tool_pb2.GetCallResponse, _abc.Awaitable[_tool_pb2.GetCallResponse]]:
-        """Tells how a call stands or ended. The last 10,000 ended calls of a session are remembered.
+        """Tells how a call stands or ended. The server remembers the last 100,000 calls that ended.
         Errors: SESSION_*, INVALID_REQUEST (no such call, or no longer remembered).
         """
 

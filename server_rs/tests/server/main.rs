@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::default_trait_access, reason = "the messages' types say nothing here")]
 
+mod client;
 mod command_line;
 mod discovery;
 mod errors;
 mod expiry;
 mod hostile;
 mod limits;
+mod native_tools;
 mod raw;
 mod reads;
 mod sessions;

@@ -4,7 +4,6 @@ mod answer;
 mod constraints;
 mod spec;
 pub(super) mod tool;
-mod value;
 mod write;
 
 use std::time::Duration;
@@ -18,6 +17,7 @@ pub(super) use write::{author, parse as parse_write};
 use crate::{
     error::Error,
     session::{Incarnation, Position},
+    value::wire as value,
     variable::{Name, Timestamp},
 };
 
@@ -33,12 +33,7 @@ pub(super) fn position(position: Position) -> (u64, Bytes) {
 
 /// Checks every name of a list.
 pub(super) fn check_names(field: &str, names: &[String]) -> Result<(), Error> {
-    names.iter().try_for_each(|name| Name::check(name)).map_err(|error| within(field, error))
-}
-
-/// A refusal of a malformed field, as one of the request's field that it is part of.
-pub(super) fn within(field: &str, error: Error) -> Error {
-    if let Error::InvalidRequest { problem, .. } = error { Error::invalid(field, problem) } else { error }
+    names.iter().try_for_each(|name| Name::check(name)).map_err(|error| error.within(field))
 }
 
 pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {

@@ -1,20 +1,33 @@
+//! Values as messages of the protocol.
+
 use std::{collections::HashSet, sync::Arc};
 
-use crate::{
-    error::Error,
-    proto,
-    proto::value::Kind,
-    value::{Dtype, MAX_DEPTH, NdArray, Value},
-};
+use super::{Dtype, MAX_DEPTH, NdArray, Value};
+use crate::{error::Error, proto, proto::value::Kind};
+
+/// Refuses what breaks the rules of `value.proto`, as field `value`.
+impl TryFrom<proto::Value> for Value {
+    type Error = Error;
+
+    fn try_from(value: proto::Value) -> Result<Self, Error> {
+        parse_at("value", value, 0)
+    }
+}
+
+impl From<&Value> for proto::Value {
+    fn from(value: &Value) -> Self {
+        encode(value)
+    }
+}
 
 /// The value of a field that has to be given.
-pub(super) fn parse(field: &str, value: Option<proto::Value>) -> Result<Value, Error> {
+pub(crate) fn parse(field: &str, value: Option<proto::Value>) -> Result<Value, Error> {
     let value = value.ok_or_else(|| Error::invalid(field, "has to be given"))?;
     parse_at(field, value, 0)
 }
 
 /// The items of a list, each as deep as leaves room for the list around it.
-pub(super) fn parse_items(field: &str, items: Vec<proto::Value>) -> Result<Vec<Value>, Error> {
+pub(crate) fn parse_items(field: &str, items: Vec<proto::Value>) -> Result<Vec<Value>, Error> {
     items.into_iter().map(|item| parse_at(field, item, 1)).collect()
 }
 
@@ -40,13 +53,13 @@ fn parse_at(field: &str, value: proto::Value, depth: usize) -> Result<Value, Err
         Kind::NdarrayValue(array) => {
             let dtype =
                 parse_dtype(field, array.dtype)?.ok_or_else(|| Error::invalid(field, "an ndarray needs a dtype"))?;
-            Value::Array(NdArray::try_new(dtype, array.shape, array.data).map_err(|error| super::within(field, error))?)
+            Value::Array(NdArray::try_new(dtype, array.shape, array.data).map_err(|error| error.within(field))?)
         }
     })
 }
 
 /// A map that `depth - 1` lists and maps are around.
-pub(super) fn parse_map(field: &str, map: proto::MapValue, depth: usize) -> Result<Value, Error> {
+pub(crate) fn parse_map(field: &str, map: proto::MapValue, depth: usize) -> Result<Value, Error> {
     let mut keys = HashSet::with_capacity(map.entries.len());
     let mut entries = Vec::with_capacity(map.entries.len());
     for proto::MapEntry { key, value } in map.entries {
@@ -62,7 +75,7 @@ pub(super) fn parse_map(field: &str, map: proto::MapValue, depth: usize) -> Resu
 }
 
 /// None if it is not given.
-pub(super) fn parse_dtype(field: &str, dtype: i32) -> Result<Option<Dtype>, Error> {
+pub(crate) fn parse_dtype(field: &str, dtype: i32) -> Result<Option<Dtype>, Error> {
     let unknown = |_| Error::invalid(field, format!("{dtype} is no dtype of this protocol version"));
     Ok(match proto::Dtype::try_from(dtype).map_err(unknown)? {
         proto::Dtype::Unspecified => None,
@@ -83,7 +96,7 @@ pub(super) fn parse_dtype(field: &str, dtype: i32) -> Result<Option<Dtype>, Erro
     })
 }
 
-pub(super) fn encode_dtype(dtype: Dtype) -> proto::Dtype {
+pub(crate) fn encode_dtype(dtype: Dtype) -> proto::Dtype {
     match dtype {
         Dtype::Bool => proto::Dtype::Bool,
         Dtype::Int8 => proto::Dtype::Int8,
@@ -102,7 +115,7 @@ pub(super) fn encode_dtype(dtype: Dtype) -> proto::Dtype {
     }
 }
 
-pub(in crate::service) fn encode(value: &Value) -> proto::Value {
+pub(crate) fn encode(value: &Value) -> proto::Value {
     let kind = match value {
         Value::Null => Kind::NullValue(0),
         Value::Bool(value) => Kind::BoolValue(*value),
