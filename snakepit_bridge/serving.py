@@ -44,15 +44,15 @@ class Serving:
         self.label = f"{session.author} on {socket.gethostname()}"
         self._session = session
         self._lock = threading.Lock()
-        self._recorded: list[Declared] = []
+        self._recorded: dict[tuple[str, bool], Declared] = {}
         # One for the session's tools, one for those of all sessions.
         self._workers: dict[bool, Worker] = {}
         self._loop: LoopThread | None = None
 
     def record(self, declared: Declared) -> None:
-        """Has it offered by `serve`."""
+        """Has it offered by `serve`, in place of what was recorded by that name before."""
         with self._lock:
-            self._recorded.append(declared)
+            self._recorded[declared.name, declared.everywhere] = declared
 
     async def offer(self, waiting: Waiting, declared: Declared) -> Tool:
         """Offers one tool; gives it as the server lists it."""
@@ -132,7 +132,7 @@ class Serving:
         with self._lock:
             working = [worker for worker in self._workers.values() if not worker.ended.done()]
             offered = {(name, it) for it, worker in self._workers.items() for name in worker.names()}
-            new = [one for one in self._recorded if (one.name, one.everywhere) not in offered]
+            new = [one for key, one in self._recorded.items() if key not in offered]
         if not new and not offered:
             raise InvalidRequestError(
                 "there is no tool to serve; record functions with @ctx.tool, or offer them", {"field": "tools"}

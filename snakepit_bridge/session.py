@@ -30,7 +30,6 @@ from snakepit_bridge.transport import (
     API_VERSION,
     ASYNCIO,
     BLOCKING,
-    METADATA,
     Connection,
     Waiting,
     finish,
@@ -178,7 +177,7 @@ class Session:
     ) -> T:
         """One rpc, never repeated."""
         try:
-            return await waiting.call(method, request, within, None if bare else METADATA)
+            return await waiting.call(method, request, within, () if bare else None)
         except grpc.RpcError as error:
             raise self.translated(error, within) from None
         except ValueError:

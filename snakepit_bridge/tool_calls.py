@@ -73,7 +73,7 @@ class Request:
         for name, value in arguments.items():
             put(entries.add(key=name).value, value, name)
         running = CURRENT.get()
-        self.metadata: Metadata | None = None
+        self.metadata: Metadata = ()
         if running is not None and running.traceparent:
             self.metadata = (("traceparent", running.traceparent),)
         self.message = message

@@ -74,9 +74,9 @@ class Waiting(Protocol):
         method: grpc.UnaryUnaryMultiCallable[Any, T],
         request: Any,
         within: float | None,
-        metadata: Metadata | None = METADATA,
+        metadata: Metadata | None = None,
     ) -> T:
-        """One rpc; raises grpc.RpcError. After `open`, which told the server the api version, it needs no metadata."""
+        """One rpc; raises grpc.RpcError. Unless `metadata` says otherwise, it tells the server the api version."""
 
     async def result(self, future: Future[T], within: float | None) -> T:
         """The future's result; raises TimeoutError."""
@@ -93,10 +93,10 @@ class Blocking:
         method: grpc.UnaryUnaryMultiCallable[Any, T],
         request: Any,
         within: float | None,
-        metadata: Metadata | None = METADATA,
+        metadata: Metadata | None = None,
     ) -> T:
         """One rpc; raises grpc.RpcError."""
-        return method(request, timeout=within, metadata=metadata)
+        return method(request, timeout=within, metadata=METADATA if metadata is None else metadata)
 
     async def result(self, future: Future[T], within: float | None) -> T:
         """The future's result; raises TimeoutError."""
@@ -115,10 +115,10 @@ class Asyncio:
         method: grpc.UnaryUnaryMultiCallable[Any, T],
         request: Any,
         within: float | None,
-        metadata: Metadata | None = METADATA,
+        metadata: Metadata | None = None,
     ) -> T:
         """One rpc; raises grpc.RpcError."""
-        rpc = method.future(request, timeout=within, metadata=metadata)
+        rpc = method.future(request, timeout=within, metadata=METADATA if metadata is None else metadata)
         try:
             await wait_done(rpc.add_done_callback)
         except asyncio.CancelledError:

@@ -98,18 +98,17 @@ class Worker:
         within = self._session.settings.timeout
         try:
             await waiting.result(group.answered, within)
-        except TimeoutError as error:
+        except BaseException as error:
+            if group.answered.done():
+                raise
             self.retract(spec.name for spec in specs)
-            if isinstance(error, BridgeError):
+            if not isinstance(error, TimeoutError):
                 raise
             names = ", ".join(spec.name for spec in specs)
             raise CallTimeoutError(
                 f"the server at {self._session.address} did not take the offer of {names} within {within:g} s",
                 {"address": self._session.address, "timeout": within},
             ) from None
-        except BaseException:
-            self.retract(spec.name for spec in specs)
-            raise
 
     def _add(self, group: _Group) -> None:
         if self._draining or self.ended.done():
@@ -140,38 +139,40 @@ class Worker:
         with self._lock:
             self._drop(gone)
             if self._link is not None:
-                self._link.withdraw(sorted(gone), lambda _: None)
+                self._link.withdraw(sorted(gone), lambda _: self._forget(gone))
 
     def _drop(self, names: set[str]) -> None:
         for group in self._groups:
             group.offers = [offer for offer in group.offers if offer.declared.name not in names]
         self._groups = [group for group in self._groups if group.offers]
 
+    def _forget(self, names: set[str]) -> None:
+        with self._lock:
+            kept = {offer.declared.name for group in self._groups for offer in group.offers}
+            for name in names - kept:
+                self._offers.pop(name, None)
+
     async def withdraw(self, waiting: Waiting, names: Iterable[str]) -> None:
         """Offers tools no longer; returns when no more calls of them come. Those that run go on."""
         gone = set(names)
         done: Future[None] = Future()
 
-        def forget(_: object) -> None:
-            with self._lock:
-                kept = {offer.declared.name for group in self._groups for offer in group.offers}
-                for name in gone - kept:
-                    self._offers.pop(name, None)
-            if not done.done():
-                done.set_result(None)
+        def answered(_: object) -> None:
+            self._forget(gone)
+            done.set_result(None)
 
         with self._lock:
             self._drop(gone)
             link = self._link
             if link is not None:
-                link.withdraw(sorted(gone), forget)
+                link.withdraw(sorted(gone), answered)
         if link is None:
-            forget(None)
+            answered(None)
         try:
             await waiting.result(done, self._session.settings.timeout)
         except TimeoutError:
             # Lost with its stream, whose successor does not offer them.
-            forget(None)
+            self._forget(gone)
 
     def stop_taking(self) -> None:
         """Asks the server for no more calls."""
@@ -278,6 +279,7 @@ class Worker:
             if before and group.offers:
                 self._send(link, group)
             left = bool(self._groups)
+        self._forget(names)
         if not before:
             group.answered.set_exception(error)
             return

@@ -284,6 +284,23 @@ async def test_a_silent_server_is_lost_and_tried_again(
             assert await until_called(caller, "echo", value="again") == "again"
 
 
+async def test_a_process_that_was_suspended_for_long_serves_again(
+    monkeypatch: pytest.MonkeyPatch,
+    start_server: Callable[..., LocalServer],
+    start_worker: StartWorker,
+    session_id: str,
+) -> None:
+    monkeypatch.setenv("SNAKEPIT_HEARTBEAT", "0.2")
+    server = start_server()
+    worker = start_worker(at=server.address)
+    async with SessionContext.connect(server.address, session_id=session_id) as ctx:
+        worker.send_signal(signal.SIGSTOP)
+        # The server has given it up, and has told it so.
+        await until_listed(ctx)
+        worker.send_signal(signal.SIGCONT)
+        assert await until_called(ctx, "who") == worker.pid
+
+
 async def test_a_worker_of_the_same_name_takes_the_place_of_the_first(address: str, session_id: str) -> None:
     first = SessionContext.connect(address, session_id=session_id)
     second = SessionContext.connect(address, session_id=session_id)

@@ -29,6 +29,15 @@ def echo(value: Any = None) -> Any:
     return value
 
 
+def test_both_kinds_of_context_do_the_same_with_tools() -> None:
+    names = {
+        "call_status", "call_tool", "cancel_call", "drain", "list_tools", "offer", "options", "serve", "stream_tool",
+        "tool", "tool_status", "withdraw",
+    }  # fmt: skip
+    for context in (SessionContext, BlockingContext):
+        assert {name for name in names if callable(getattr(context, name))} == names
+
+
 async def test_recorded_functions_stay_what_they_were_and_are_served(ctx: SessionContext) -> None:
     @ctx.tool
     def twice(n: int) -> int:
@@ -60,6 +69,20 @@ async def test_recorded_functions_stay_what_they_were_and_are_served(ctx: Sessio
     await until_listed(ctx, "both", "half", "twice")
     assert await ctx.call_tool("twice", n=3) == 6
     assert await ctx.drain() is True
+    await serving
+
+
+async def test_recorded_again_it_takes_the_place_of_the_first(ctx: SessionContext) -> None:
+    for said in ("first", "second"):
+
+        @ctx.tool(name="say")
+        def say(said: str = said) -> str:
+            return said
+
+    serving = asyncio.create_task(ctx.serve())
+    await until_listed(ctx, "say")
+    assert await ctx.call_tool("say") == "second"
+    await ctx.drain()
     await serving
 
 
