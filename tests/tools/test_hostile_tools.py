@@ -339,8 +339,12 @@ async def test_what_was_cancelled_before_its_loop_began_it_gives_its_place_back(
 
     await worker.offer(count)
     with pytest.raises(CallTimeoutError):
-        # This very loop is kept busy until the call is given up, and then by it.
+        # Keeps this very loop busy until the call is given up.
         worker.blocking.options(timeout=0.2).call_tool("count")
+    link = session_of(worker).serving._workers[False]._link
+    assert link is not None
+    while not all(run.call.cancelled for run in link.runs.values()):
+        time.sleep(0.001)
 
     async def given_back() -> bool:
         (known,) = (await worker.tool_status("count")).workers
