@@ -82,10 +82,12 @@ class Supervisor:
     Args:
         work: what each is to do.
         drain_timeout: how many seconds running calls get to finish.
+        until_stdin_closes: whether to end with whoever holds the other end of stdin, too.
     """
 
-    def __init__(self, work: Sequence[Work], drain_timeout: float) -> None:
+    def __init__(self, work: Sequence[Work], drain_timeout: float, *, until_stdin_closes: bool = False) -> None:
         self._work = work
+        self._until_stdin_closes = until_stdin_closes
         self._drain_timeout = drain_timeout
         self._running: dict[int, _Process] = {}
         self._stopping = asyncio.Event()
@@ -99,6 +101,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
+        if self._until_stdin_closes:
+            await loop.connect_read_pipe(lambda: _StdinEnd(self._stop), sys.stdin)
         async with asyncio.TaskGroup() as slots:
             for slot in range(len(self._work)):
                 slots.create_task(self._keep(slot))
@@ -152,6 +156,14 @@ class Supervisor:
     def _kill(self) -> None:
         for process in self._running.values():
             process.kill()
+
+
+class _StdinEnd(asyncio.Protocol):
+    def __init__(self, stop: Callable[[int], None]) -> None:
+        self._stop = stop
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop(0)
 
 
 def _ended(code: int) -> str:

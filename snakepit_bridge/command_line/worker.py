@@ -44,6 +44,7 @@ def add_worker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--timeout", type=_seconds, metavar="S", help="seconds that a call may take (default: 300 for a program)")
     add("--drain-timeout", type=_seconds, default=30.0, metavar="S", help="seconds for running calls (default: 30)")
     add("--configure", type=_reference, metavar="TARGET", help="a function to call first: dspy.configure")
+    add("--until-stdin-closes", action="store_true", help="drain when stdin closes, so as not to outlive the starter")
     parser.set_defaults(run=functools.partial(_run, parser))
 
 
@@ -74,7 +75,8 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
         )
         for slot in range(given.processes)
     ]
-    return asyncio.run(Supervisor(work, given.drain_timeout).run())
+    supervisor = Supervisor(work, given.drain_timeout, until_stdin_closes=given.until_stdin_closes)
+    return asyncio.run(supervisor.run())
 
 
 def _reference(text: str) -> str:

@@ -16,6 +16,7 @@ MAX_SCHEMAS = 1_000
 """How many schemas one may come to, inlined: a few lines of references can stand for millions."""
 
 MAX_DEPTH = 20
+_DIGITS = 10
 
 _ONE = frozenset({
     "additionalItems", "additionalProperties", "contains", "contentSchema", "else", "if", "not", "propertyNames",
@@ -101,7 +102,7 @@ class _Inliner:
             step = part.replace("~1", "/").replace("~0", "~")
             if isinstance(found, Mapping) and step in found:
                 found = found[step]
-            elif isinstance(found, list) and step.isdecimal() and int(step) < len(found):
+            elif isinstance(found, list) and step.isdecimal() and len(step) < _DIGITS and int(step) < len(found):
                 found = found[int(step)]
             else:
                 return None
@@ -118,7 +119,8 @@ def _anchored(root: Any, anchor: str) -> Any:
     for key in ("$defs", "definitions"):
         definitions = root.get(key) if isinstance(root, Mapping) else None
         for found in definitions.values() if isinstance(definitions, Mapping) else ():
-            if isinstance(found, Mapping) and anchor in {found.get("$anchor"), found.get("$dynamicAnchor")}:
+            # No set: a stranger's anchor may be anything.
+            if isinstance(found, Mapping) and anchor in [found.get("$anchor"), found.get("$dynamicAnchor")]:
                 return found
     return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +30,7 @@ class Streaming:
 
     async def run(
         self, program: Any, values: dict[str, Any], settings: Mapping[str, Any], *, in_thread: bool
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         """Runs the program: yields what DSPy streams, then its Prediction. Ended early, it ends the program."""
         queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(1)
         streamed = dspy.streamify(

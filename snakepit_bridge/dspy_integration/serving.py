@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextvars
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 
@@ -66,17 +67,17 @@ class Served:
         run = functools.partial(context.run, self.program, **values)
         return await ASYNCIO.result(in_thread(run, "snakepit-program"), None)
 
-    async def stream(self, **arguments: Any) -> AsyncIterator[Any]:
+    async def stream(self, **arguments: Any) -> AsyncGenerator[Any, None]:
         """Runs the program and yields what it says meanwhile, if the caller wants that; the result comes last."""
         running = current_call()
         if self.streaming is None or (running is not None and not running.wants_chunks):
             yield ToolResult(await self.call(**arguments))
             return
         values = self.arguments.read(arguments)
-        async for item in self.streaming.run(
-            self.program, values, {**self.settings, "trace": []}, in_thread=self.in_thread
-        ):
-            yield ToolResult(self._dumped(item)) if isinstance(item, dspy.Prediction) else dump(item)
+        settings = {**self.settings, "trace": []}
+        async with aclosing(self.streaming.run(self.program, values, settings, in_thread=self.in_thread)) as said:
+            async for item in said:
+                yield ToolResult(self._dumped(item)) if isinstance(item, dspy.Prediction) else dump(item)
 
     def _dumped(self, result: Any) -> Any:
         dumped = dump(result)
@@ -97,9 +98,10 @@ def _blocks(program: Any) -> bool:
 
     An RLM runs its code that way, and an agent its plain functions; unless others of its tools can only be awaited.
     """
-    if not has_aforward(program):
+    modules = [module for _, module in program.named_sub_modules(type_=dspy.Module)]
+    if not has_aforward(program) or any(hasattr(dspy, "RLM") and isinstance(one, dspy.RLM) for one in modules):
         return True
-    agents = [(module, agent_of(module)) for _, module in program.named_sub_modules(type_=dspy.Module)]
+    agents = [(module, agent_of(module)) for module in modules]
     tools = [
         tool
         for module, agent in agents
@@ -107,10 +109,8 @@ def _blocks(program: Any) -> bool:
         for name, tool in vars(module)[agent.attribute].items()
         if name not in agent.fixed
     ]
-    if any(_is_async(tool.func) for tool in tools):
-        return False
-    rlm = any(hasattr(dspy, "RLM") and isinstance(module, dspy.RLM) for module, _ in agents)
-    return rlm or any(not isinstance(tool, RemoteTool) for tool in tools)
+    awaited = any(_is_async(tool.func) for tool in tools)
+    return not awaited and any(not isinstance(tool, RemoteTool) for tool in tools)
 
 
 def _is_async(function: Any) -> bool:
@@ -213,7 +213,8 @@ def serve_program(session: Any, name: str, program: Any, **options: Unpack[Optio
 
     Calls run at the same time, each with one snapshot if the program is bound, and with those settings of DSPy that
     were in effect here: `dspy.configure`, and a `dspy.context` around this. A program that cannot be awaited, or would
-    block its event loop, runs in a thread per call; such a thread goes on when its call is cancelled.
+    block its event loop, runs in a thread per call (if it streams, in one of `dspy.settings.async_max_workers`); such a
+    thread goes on when its call is cancelled.
 
     Args:
         session: a SessionContext or its blocking twin.

@@ -61,12 +61,9 @@ class Arguments:
         """What the schemas of single arguments do not say: which may be left out, and whether there are others."""
         optional = [_with_default(name, schema) for name, schema in self.schemas.items() if name not in self.required]
         said = [f"May be left out: {', '.join(optional)}."] if optional else []
-        return " ".join(
-            [
-                *said,
-                *(["Takes any other arguments too." if self.schemas else "Takes any arguments."] if self.more else []),
-            ]
-        )
+        if self.more:
+            said.append("Takes any other arguments too." if self.schemas else "Takes any arguments.")
+        return " ".join(said)
 
     @property
     def schema(self) -> Schema:

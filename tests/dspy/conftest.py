@@ -21,7 +21,7 @@ from tests.recording_lm import RecordingLM
 _OF_LITELLM: list[tuple[str, type[Warning]]] = [
     ("Item .*ReadOnly", UserWarning),
     ("Pydantic serializer warnings", UserWarning),
-    ("Accessing the 'model_computed_fields' attribute", DeprecationWarning),
+    ("Accessing the 'model_(computed_)?fields' attribute", DeprecationWarning),
 ]
 if not hasattr(dspy, "lm15"):
     _OF_LITELLM.append(("unclosed ", ResourceWarning))

@@ -20,6 +20,7 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext
+from snakepit_bridge.dspy_integration.entries import has_aforward
 from snakepit_bridge.dspy_integration.remote_failures import for_agents
 from snakepit_bridge.exceptions import (
     BridgeError,
@@ -51,7 +52,10 @@ def tool(context: Any, name: str, **options: Any) -> Any:
 def call(request: pytest.FixtureRequest) -> Call:
     if request.param == "call":
         return lambda program: program(question="why?")
-    return lambda program: asyncio.run(program.acall(question="why?"))
+    # Not every DSPy has an awaitable ReActV2.
+    return lambda program: asyncio.run(
+        program.acall(question="why?") if has_aforward(program) else dspy.asyncify(program)(question="why?")
+    )
 
 
 def everything_said(lm: RecordingLM) -> str:

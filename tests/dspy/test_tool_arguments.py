@@ -127,13 +127,14 @@ def test_none_is_left_out_where_nothing_else_can_be_meant() -> None:
 KEYWORDS = [
     "$ref", "$defs", "A", "properties", "required", "type", "enum", "const", "anyOf", "oneOf", "allOf", "items", "then",
     "default", "description", "title", "additionalProperties", "patternProperties", "dependentSchemas", "a",
+    "$anchor", "$dynamicRef", "0",
 ]  # fmt: skip
 JSON = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
     | st.text(max_size=3)
-    | st.sampled_from(["#", "#/$defs/A", "object", "a"]),
+    | st.sampled_from(["#", "#/$defs/A", "#a", "#/anyOf/0", "#/allOf/" + "9" * 5000, "object", "a"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYWORDS), inner, max_size=4),
     max_leaves=20,
 )
