@@ -92,9 +92,9 @@ class Run:
         try:
             # Once, and by nothing else: a second one would hit what the tool awaits to clean up.
             loop.call_soon_threadsafe(self._cancel_task)
-        except RuntimeError:
-            # The loop was closed, and the task with it.
-            return
+        except RuntimeError as closed:
+            # And with the loop what it was to run.
+            self.refuse(closed)
 
     def grant(self, chunks: int) -> None:
         """Its caller takes more chunks."""
@@ -120,11 +120,18 @@ class Run:
         self._answer(self._failure(error))
 
     def _start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run_in_task())
+        task = asyncio.get_running_loop().create_task(self._run_in_task())
+        task.add_done_callback(self._task_done)
 
     def _cancel_task(self) -> None:
+        # One that has not begun sees for itself that it is not to.
         if self._task is not None:
             self._task.cancel()
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            # By the end of its loop, before it had begun.
+            self.refuse(asyncio.CancelledError())
 
     def _run(self) -> None:
         CURRENT.set(self.call)
@@ -144,6 +151,7 @@ class Run:
 
     async def _run_in_task(self) -> None:
         # Nothing may leave this: SystemExit would end the loop, and whatever else runs in it.
+        self._task = asyncio.current_task()
         CURRENT.set(self.call)
         declared = self._offer.declared
         try:
@@ -192,6 +200,9 @@ class Run:
             else:
                 self._check_cancelled()
                 kept.add(item)
+                if waiting is ASYNCIO:
+                    # A generator that awaits nothing is not to keep the loop for itself, nor from being cancelled.
+                    await asyncio.sleep(0)
 
     def _check_cancelled(self) -> None:
         """Of a plain generator, which nothing can interrupt."""
@@ -238,8 +249,8 @@ class Run:
         return pb.ServeToolsRequest(failure=pb.DispatchFailure(dispatch=self._number, failure=failure))
 
     def _answer(self, answer: pb.ServeToolsRequest) -> None:
-        self._link.runs.pop(self._number, None)
-        self._link.send(answer)
+        if self._link.runs.pop(self._number, None) is not None:
+            self._link.send(answer)
 
 
 def _pulling(generator: Any) -> Callable[[], Awaitable[tuple[bool, Any]]]:

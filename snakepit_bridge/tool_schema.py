@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import Parameter
-from typing import Annotated, Any, NoReturn, Optional
+from typing import Annotated, Any, Optional
 
 from snakepit_bridge import docstrings
-from snakepit_bridge.exceptions import BridgeError, InvalidRequestError
-from snakepit_bridge.plain import to_plain
-from snakepit_bridge.tool_types import ArgumentError, Convert, Mapped, accepts_none, mapped
+from snakepit_bridge.argument_types import ArgumentTypes, refuse
+from snakepit_bridge.tool_types import ArgumentError, Convert, accepts_none
 
 __all__ = ["Signature", "defined", "described", "signature"]
 
@@ -90,19 +88,19 @@ def signature(function: Callable[..., Any], tool: str, descriptions: Mapping[str
     try:
         given = inspect.signature(function)
     except (TypeError, ValueError):
-        _refuse(
+        refuse(
             tool, "", "Python cannot tell its signature; wrap it in a function of your own, or say arguments_schema="
         )
     hints = _hints(function, tool)
-    types = _Types(tool)
+    types = ArgumentTypes(tool)
     required: list[str] = []
     defaults: dict[str, Callable[[], Any]] = {}
     for name, parameter in given.parameters.items():
         annotation = hints.get(name, parameter.annotation)
         if parameter.kind is Parameter.POSITIONAL_ONLY:
-            _refuse(tool, name, f"{name} is positional-only, and arguments travel by name; take the `/` away")
+            refuse(tool, name, f"{name} is positional-only, and arguments travel by name; take the `/` away")
         if parameter.kind is Parameter.VAR_POSITIONAL:
-            _refuse(tool, name, f"*{name} takes arguments without a name; take one list instead")
+            refuse(tool, name, f"*{name} takes arguments without a name; take one list instead")
         if parameter.kind is Parameter.VAR_KEYWORD:
             types.others(annotation)
             continue
@@ -132,7 +130,7 @@ def _hints(function: Callable[..., Any], tool: str) -> dict[str, Any]:
     try:
         return typing.get_type_hints(written, localns=_enclosing(written), include_extras=True)
     except NameError as error:
-        _refuse(
+        refuse(
             tool, "", f"an annotation cannot be resolved: {error}; define it in the module, or say arguments_schema="
         )
     except TypeError:
@@ -161,122 +159,3 @@ def _enclosing(function: Callable[..., Any]) -> dict[str, Any] | None:
 
 def _is_field(default: Any) -> bool:
     return type(default).__module__ == "pydantic.fields" and type(default).__name__ == "FieldInfo"
-
-
-def _refuse(tool: str, argument: str, problem: str) -> NoReturn:
-    field = f"arguments.{argument}" if argument else "arguments"
-    raise InvalidRequestError(f"tool {tool!r}: {problem}", {"tool": tool, "field": field})
-
-
-class _Types:
-    """Collects the arguments, and lets pydantic, where it is needed, make all their schemas at once."""
-
-    def __init__(self, tool: str) -> None:
-        self._tool = tool
-        self._properties: dict[str, dict[str, Any]] = {}
-        self._converts: dict[str, Convert] = {}
-        # The argument's name, or None for the others, to the TypeAdapter that makes its schema.
-        self._adapters: dict[str | None, Any] = {}
-        self._others: Mapped | None = None
-
-    def add(self, name: str, annotation: Any, default: Any, description: str) -> None:
-        found = self._map(name, annotation, name)
-        schema = dict(found.schema)
-        if description:
-            schema["description"] = description
-        if default is not _MISSING:
-            try:
-                schema["default"] = json.loads(json.dumps(to_plain(default, name), allow_nan=False))
-            except (BridgeError, TypeError, ValueError):
-                # Not every default can be told in JSON.
-                schema.pop("default", None)
-        self._properties[name] = schema
-        if found.convert is not None:
-            self._converts[name] = found.convert
-
-    def others(self, annotation: Any) -> None:
-        self._others = self._map(None, annotation, "**kwargs")
-
-    def finish(self) -> tuple[dict[str, Any], dict[str, Convert], Convert | None]:
-        schema: dict[str, Any] = {"type": "object", "properties": self._properties}
-        if self._adapters:
-            from pydantic import TypeAdapter
-
-            made, shared = TypeAdapter.json_schemas(
-                [(name or "", "validation", adapter) for name, adapter in self._adapters.items()]
-            )
-            for (name, _), found in made.items():
-                if name:
-                    # What the function's own docstring and default say goes first.
-                    self._properties[name] = dict(found) | self._properties[name]
-                elif self._others is not None:
-                    self._others = Mapped(dict(found), self._others.convert)
-            if "$defs" in shared:
-                schema["$defs"] = shared["$defs"]
-        if self._others is not None:
-            schema["additionalProperties"] = self._others.schema or True
-        return schema, self._converts, self._others.convert if self._others is not None else None
-
-    def result(self, annotation: Any) -> dict[str, Any] | None:
-        """The schema of a result; None if the annotation tells nothing, or nothing that JSON Schema can say."""
-        if any(annotation is one for one in (_MISSING, Any, object)) or _is_iterator(annotation):
-            return None
-        found = mapped(annotation)
-        if found is not None:
-            return found.schema
-        try:
-            from pydantic import TypeAdapter
-
-            return TypeAdapter(annotation).json_schema(mode="serialization")
-        except Exception:
-            return None
-
-    def _map(self, key: str | None, annotation: Any, shown: str) -> Mapped:
-        found = mapped(annotation)
-        if found is not None:
-            return found
-        try:
-            import pydantic
-        except ImportError:
-            _refuse(
-                self._tool,
-                key or "",
-                f"{shown} is a {_name(annotation)}, which needs pydantic: pip install pydantic, "
-                "or say arguments_schema=",
-            )
-        try:
-            adapter = pydantic.TypeAdapter(annotation)
-            adapter.json_schema()
-        except (pydantic.errors.PydanticUserError, pydantic.errors.PydanticUndefinedAnnotation) as error:
-            said = str(error).partition("\n")[0]
-            _refuse(
-                self._tool,
-                key or "",
-                f"{shown} is a {_name(annotation)}, of which there is no JSON Schema ({said}); "
-                "take plain data or a pydantic model, or say arguments_schema=",
-            )
-        self._adapters[key] = adapter
-        return Mapped({}, functools.partial(_validated, adapter))
-
-
-def _is_iterator(annotation: Any) -> bool:
-    origin = typing.get_origin(annotation) or annotation
-    return inspect.isclass(origin) and (hasattr(origin, "__next__") or hasattr(origin, "__anext__"))
-
-
-def _validated(adapter: Any, value: Any) -> Any:
-    from pydantic import ValidationError
-
-    try:
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False)
-        raise ArgumentError([(_path(one["loc"]), f"{one['msg']}, got {one['input']!r:.80}") for one in found]) from None
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
-
-
-def _name(annotation: Any) -> str:
-    return annotation.__qualname__ if isinstance(annotation, type) else str(annotation)

@@ -220,6 +220,15 @@ class Worker:
                 group.answered.set_exception(error or self._session.closed())
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException as broken:
+            # A mistake of ours must not leave anyone waiting.
+            self._end(BridgeError(f"the worker broke: {broken!r}"))
+            raise
+        self._end(None)
+
+    def _serve(self) -> None:
         pause = FIRST_PAUSE
         while not self.ended.done():
             link = Link(self._session, self._hello, self._threads, self)
@@ -238,7 +247,7 @@ class Worker:
                 break
             if failure is not None and self._is_final(link, failure):
                 self._end(failure)
-                return
+                break
             if link.welcomed:
                 pause = FIRST_PAUSE
             if self._serves:
@@ -247,7 +256,6 @@ class Worker:
                 logger.warning("lost the stream that serves %s, will offer again: %s", names, why)
             self._wake.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311
             pause = min(pause * 2, LONGEST_PAUSE)
-        self._end(None)
 
     def _is_final(self, link: Link, failure: BridgeError) -> bool:
         lasting = isinstance(failure, SessionError) or failure.facts.get("field") == "worker_id"

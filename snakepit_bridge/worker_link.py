@@ -151,7 +151,8 @@ class Link:
                 self._beat = message.welcome.heartbeat_interval.ToTimedelta().total_seconds() or self._beat
                 self.welcomed = True
             case "drained":
-                self.drained.set_result(True)
+                if not self.drained.done():
+                    self.drained.set_result(True)
 
     def _dispatch(self, dispatch: pb.Dispatch) -> None:
         offer = self._owner.find(dispatch.tool)

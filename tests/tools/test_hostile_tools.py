@@ -330,6 +330,42 @@ async def test_what_an_async_tool_awaits_to_clean_up_is_not_interrupted(worker: 
     await until(all_cleaned)
 
 
+async def test_what_was_cancelled_before_its_loop_began_it_gives_its_place_back(worker: SessionContext) -> None:
+    runs = 0
+
+    async def count() -> None:
+        nonlocal runs
+        runs += 1
+
+    await worker.offer(count)
+    with pytest.raises(CallTimeoutError):
+        # Keeps this very loop busy until the call is given up.
+        worker.blocking.options(timeout=0.2).call_tool("count")
+    link = session_of(worker).serving._workers[False]._link
+    assert link is not None
+    while not all(run.call.cancelled for run in link.runs.values()):
+        time.sleep(0.001)
+
+    async def given_back() -> bool:
+        (known,) = (await worker.tool_status("count")).workers
+        return known.worker_in_flight == 0
+
+    await until(given_back)
+    assert runs == 0
+    await answers(worker)
+
+
+async def test_a_generator_that_awaits_nothing_can_be_cancelled(worker: SessionContext) -> None:
+    async def endless() -> AsyncIterator[int]:
+        while True:
+            yield 1
+
+    await worker.offer(endless)
+    with pytest.raises(CallTimeoutError):
+        await worker.options(timeout=0.2).call_tool("endless")
+    await answers(worker)
+
+
 async def test_a_closed_loop_is_told_to_who_calls_its_tools(address: str, session_id: str) -> None:
     ctx = SessionContext.connect(address, session_id=session_id)
 

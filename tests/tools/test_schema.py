@@ -164,6 +164,20 @@ def test_models_share_one_set_of_definitions() -> None:
     assert "Place" in declare(search).spec.result_schema
 
 
+def test_a_pattern_that_looks_around_is_left_to_pydantic() -> None:
+    class Sum(pydantic.BaseModel):
+        plain: Annotated[str, pydantic.Field(pattern="^a+$")]
+        # As pydantic 2.12 says of a Decimal.
+        around: Annotated[str, pydantic.WithJsonSchema({"type": "string", "pattern": r"^(?!^[-+.]*$)\d+$"})]
+
+    def tool(sum: Sum) -> None: ...
+
+    properties = schema_of(tool)["$defs"]["Sum"]["properties"]
+    assert properties["plain"]["pattern"] == "^a+$"
+    assert properties["around"]["type"] == "string"
+    assert "pattern" not in properties["around"]
+
+
 def test_arguments_are_what_the_annotations_say() -> None:
     def tool(
         place: Place,
