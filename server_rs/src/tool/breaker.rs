@@ -26,7 +26,7 @@ impl Default for BreakerPolicy {
 pub(crate) struct Breaker {
     failures_in_row: u32,
     state: State,
-    /// When an attempt last counted.
+    /// When an attempt last made a difference.
     changed: Timestamp,
 }
 
@@ -122,11 +122,12 @@ impl Breaker {
     }
 
     /// It ended in a way that says nothing of the worker.
-    pub(crate) fn abstained(&mut self, attempt: DispatchKey) {
+    pub(crate) fn abstained(&mut self, attempt: DispatchKey, now: Timestamp) {
         if let State::HalfOpen { trial, .. } = &mut self.state
             && *trial == Some(attempt)
         {
             *trial = None;
+            self.changed = now;
         }
     }
 
@@ -208,7 +209,7 @@ mod tests {
         breaker.succeeded(attempt(4), &policy(), at(30));
         assert_eq!((breaker.admits(at(30)), breaker.state(at(30))), (Admits::Yes, BreakerState::HalfOpen));
         breaker.begin(attempt(5));
-        breaker.abstained(attempt(5));
+        breaker.abstained(attempt(5), at(30));
         assert_eq!((breaker.admits(at(30)), breaker.state(at(30))), (Admits::Yes, BreakerState::HalfOpen));
         breaker.begin(attempt(6));
         breaker.succeeded(attempt(6), &policy(), at(30));
@@ -233,7 +234,7 @@ mod tests {
         breaker.begin(attempt(4));
         for _ in 0..2 {
             breaker.succeeded(attempt(1), &policy(), at(31));
-            breaker.abstained(attempt(2));
+            breaker.abstained(attempt(2), at(31));
             assert_eq!(breaker.failed(attempt(3), &policy(), at(31)), None);
         }
         assert_eq!((breaker.admits(at(31)), breaker.state(at(31))), (Admits::Later, BreakerState::HalfOpen));

@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     CHUNK_CREDIT, Effect, Order, Registry,
-    state::{Dispatch, Entry, Pool, Stage, Worker},
+    state::{Dispatch, Entry, Stage, Worker},
 };
 use crate::{
     tool::{
@@ -158,34 +158,56 @@ impl Registry {
         /// And so are those of which there are many times fewer than of others that have room.
         const MANY: usize = 4;
 
-        let pool = self.pools.get(&entry.scope)?;
-        let has_tried = |key: &WorkerKey| tried.iter().any(|attempt| attempt.worker == self.workers[key].id);
-        if entry.offers.len() <= FEW || entry.offers.len() < pool.free.len() / MANY {
-            let able = entry.offers.iter().filter(|key| self.takes(**key, entry, now));
-            return able.copied().min_by_key(|key| (has_tried(key), self.workers[key].rank(*key)));
+        let free = self.pools.get(&entry.scope)?.free.len();
+        if entry.offers.len() <= FEW || entry.offers.len() < free / MANY {
+            self.least_of_offers(entry, tried, now)
+        } else {
+            self.first_of_free(entry, tried, now)
         }
-        let mut able = pool.free.iter().map(|(_, _, key)| *key).filter(|key| self.takes(*key, entry, now));
+    }
+
+    /// The one to give a call to, looking at all that offer the tool.
+    pub(super) fn least_of_offers(&self, entry: &Entry, tried: &[Attempt], now: Timestamp) -> Option<WorkerKey> {
+        let able = entry.offers.iter().filter(|key| self.takes(**key, entry, now));
+        let worker = |key: &WorkerKey| &self.workers[key];
+        able.copied().min_by_key(|key| (worker(key).is_among(tried), worker(key).rank(*key)))
+    }
+
+    /// The same one, looking at all that have room, the least loaded first.
+    pub(super) fn first_of_free(&self, entry: &Entry, tried: &[Attempt], now: Timestamp) -> Option<WorkerKey> {
+        let free = &self.pools.get(&entry.scope)?.free;
         let mut again = None;
-        able.find(|key| {
-            let tried = has_tried(key);
-            if tried {
-                again = again.or(Some(*key));
+        for (_, _, key) in free.iter().filter(|(_, _, key)| self.takes(*key, entry, now)) {
+            if !self.workers[key].is_among(tried) {
+                return Some(*key);
             }
-            !tried
-        })
-        .or(again)
+            again = again.or(Some(*key));
+        }
+        again
     }
 
     /// The first call that waits for a tool of which this worker can take one.
     fn next_for(&self, worker: WorkerKey, now: Timestamp) -> Option<CallKey> {
         let found = self.workers.get(&worker).filter(|found| found.has_room())?;
-        let pool: &Pool = self.pools.get(&found.scope)?;
-        let takes = |tool: &ToolKey| self.tools.get(tool).is_some_and(|entry| self.takes(worker, entry, now));
+        let pool = self.pools.get(&found.scope)?;
         if pool.hungry.len() <= found.offers.len() {
-            return pool.hungry.iter().find(|(_, tool)| takes(tool)).map(|(call, _)| *call);
+            self.next_of_hungry(worker, now)
+        } else {
+            self.next_of_offers(worker, now)
         }
-        let first = |tool: &ToolKey| self.tools.get(tool).and_then(|entry| entry.queue.first().copied());
-        found.offers.iter().filter(|tool| takes(tool)).filter_map(first).min()
+    }
+
+    /// That call, looking at all tools for which calls wait.
+    pub(super) fn next_of_hungry(&self, key: WorkerKey, now: Timestamp) -> Option<CallKey> {
+        let pool = self.pools.get(&self.workers.get(&key)?.scope)?;
+        let takes = |tool: &ToolKey| self.tools.get(tool).is_some_and(|entry| self.takes(key, entry, now));
+        pool.hungry.iter().find(|(_, tool)| takes(tool)).map(|(call, _)| *call)
+    }
+
+    /// The same call, looking at all tools that the worker offers.
+    pub(super) fn next_of_offers(&self, key: WorkerKey, now: Timestamp) -> Option<CallKey> {
+        let offers = self.workers.get(&key)?.offers.iter().filter_map(|tool| self.tools.get(tool));
+        offers.filter(|entry| self.takes(key, entry, now)).filter_map(|entry| entry.queue.first().copied()).min()
     }
 
     /// Whether a worker can take a call of this tool now.

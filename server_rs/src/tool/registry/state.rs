@@ -85,6 +85,11 @@ impl Worker {
         self.running.get(&tool).copied().unwrap_or_default()
     }
 
+    /// Whether one of these attempts was its own.
+    pub(super) fn is_among(&self, tried: &[Attempt]) -> bool {
+        tried.iter().any(|attempt| attempt.worker == self.id)
+    }
+
     pub(super) fn rank(&self, key: WorkerKey) -> Rank {
         (self.dispatches.len().saturating_mul(1_000_000) / self.max, self.used, key)
     }

@@ -39,7 +39,7 @@ impl Registry {
         let known = entry.breakers.get_mut(id);
         match (verdict, known) {
             (Verdict::Good, Some(breaker)) => breaker.succeeded(attempt, policy, now),
-            (Verdict::Neither, Some(breaker)) => breaker.abstained(attempt),
+            (Verdict::Neither, Some(breaker)) => breaker.abstained(attempt, now),
             (Verdict::Good | Verdict::Neither, None) => {}
             (Verdict::Bad, known) => {
                 let mut new = Breaker::new(now);

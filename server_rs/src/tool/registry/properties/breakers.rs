@@ -75,11 +75,12 @@ impl Breaker {
         self.open_until
     }
 
-    pub(super) fn neither(&mut self, attempt: DispatchKey) {
+    pub(super) fn neither(&mut self, attempt: DispatchKey, now: Timestamp) {
         if let Some((_, tried)) = &mut self.trials
             && *tried == Some(attempt)
         {
             *tried = None;
+            self.counted = now;
         }
     }
 

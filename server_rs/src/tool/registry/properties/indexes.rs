@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::tool::{
-    call::WorkerKey,
-    registry::{Registry, state::Stage},
+use crate::{
+    tool::{
+        call::WorkerKey,
+        registry::{Registry, state::Stage},
+    },
+    variable::Timestamp,
 };
 
-pub(super) fn check(registry: &Registry) {
+pub(super) fn check(registry: &Registry, now: Timestamp) {
     for (scope, pool) in &registry.pools {
         assert!(!pool.tools.is_empty() || !pool.workers.is_empty(), "{scope:?} is empty");
         let mine = || registry.workers.iter().filter(|(_, worker)| worker.scope == *scope);
@@ -26,6 +29,22 @@ pub(super) fn check(registry: &Registry) {
     check_tools(registry);
     check_workers(registry);
     check_calls(registry);
+    check_ways(registry, now);
+}
+
+/// There are two ways to find who runs a call, and what a worker runs next: which is taken is a matter of speed.
+fn check_ways(registry: &Registry, now: Timestamp) {
+    for entry in registry.tools.values() {
+        let tried = registry.calls.values().map(|call| &call.attempts[..]).filter(|attempts| attempts.len() > 1);
+        for attempts in tried.chain([&[][..]]) {
+            let found = registry.least_of_offers(entry, attempts, now);
+            assert_eq!(registry.first_of_free(entry, attempts, now), found);
+        }
+    }
+    for key in registry.workers.keys() {
+        assert_eq!(registry.next_of_hungry(*key, now), None, "it has room, and calls wait");
+        assert_eq!(registry.next_of_offers(*key, now), None, "it has room, and calls wait");
+    }
 }
 
 fn check_tools(registry: &Registry) {

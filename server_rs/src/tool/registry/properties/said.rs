@@ -157,7 +157,7 @@ impl Ledger {
         match (how, breaker) {
             (How::Retryable, _) => self.bad(&tool, &id, key),
             (How::Result, Some(breaker)) => breaker.good(key, &Self::policy(), self.now),
-            (How::Failure, Some(breaker)) => breaker.neither(key),
+            (How::Failure, Some(breaker)) => breaker.neither(key, self.now),
             (How::Result | How::Failure, None) => {}
         }
         match (before, self.seen(&tool, &id)) {
@@ -223,7 +223,7 @@ impl Ledger {
                     self.reach("slow");
                     self.bad(&tool, &id, attempt);
                 } else if let Some(breaker) = self.breakers.get_mut(&(tool, id)) {
-                    breaker.neither(attempt);
+                    breaker.neither(attempt, self.now);
                 }
                 self.due.push(Due::Cancel(attempt));
             }

@@ -185,7 +185,7 @@ impl World {
             self.ledger.told(effect);
         }
         self.ledger.check(&self.registry);
-        indexes::check(&self.registry);
+        indexes::check(&self.registry, self.ledger.now);
     }
 
     fn worker(&self, index: Index) -> Option<WorkerKey> {
