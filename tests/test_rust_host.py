@@ -14,7 +14,7 @@ OWN = {"SNAKEPIT_ADDRESS", "SNAKEPIT_SESSION", "SNAKEPIT_MODEL", "SNAKEPIT_MODEL
 def run(server_binary: Path, *options: str) -> list[str]:
     """The lines that the program prints; it has to succeed and to say nothing on stderr."""
     environment = {key: value for key, value in os.environ.items() if key not in OWN}
-    command = [server_binary.with_name("rust_host"), "--python", sys.executable, *options]
+    command = [str(server_binary.with_name("rust_host")), "--python", sys.executable, *options]
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout + ran.stderr
     return ran.stdout.splitlines()

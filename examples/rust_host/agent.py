@@ -29,11 +29,11 @@ class Script(dspy.BaseLM):
     def __init__(self) -> None:
         super().__init__("scripted", cache=False)
 
-    def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> list[str]:
+    def __call__(self, prompt: Any = None, *, messages: Any = None, **_: Any) -> list[str]:  # noqa: ARG002
         """Answers at once."""
         return [_answer(messages)]
 
-    async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> list[str]:
+    async def acall(self, prompt: Any = None, *, messages: Any = None, **_: Any) -> list[str]:  # noqa: ARG002
         """Answers after the others had their turn, as waiting for a network does."""
         await asyncio.sleep(0)
         return [_answer(messages)]

@@ -162,7 +162,7 @@ class _StdinEnd(asyncio.Protocol):
     def __init__(self, stop: Callable[[int], None]) -> None:
         self._stop = stop
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._stop(0)
 
 

@@ -131,10 +131,10 @@ def test_a_failure_can_go_through_what_sets_tracebacks(offering: BlockingContext
 @pytest.mark.parametrize(
     ("name", "arguments", "field"),
     [
-        ("population", {}, "arguments"),
+        ("population", {}, "arguments.city"),
         ("population", {"city": 3}, "arguments.city"),
         ("population", {"city": "Rome", "unit": "cows"}, "arguments.unit"),
-        ("population", {"city": "Rome", "self": 1, "instance": 2, "fn": 3, "tool": 4, "name": 5}, "arguments"),
+        ("population", {"city": "Rome", "self": 1, "instance": 2, "fn": 3, "tool": 4, "name": 5}, "arguments.self"),
         ("describe", {"place": {"name": "Rome", "within": {"name": 3}}}, "arguments.place"),
     ],
 )
