@@ -56,10 +56,13 @@ pub(super) fn write(id: &SessionId, state: &State, write: &Write, context: &Cont
 fn repeated(state: &State, write: &Write) -> Result<Option<Written>, Error> {
     let Some(idempotency) = &write.idempotency else { return Ok(None) };
     match state.remembered.find(idempotency) {
-        Some(original) if original.fingerprint != idempotency.fingerprint => {
+        Some(original) if original.idempotency.fingerprint != idempotency.fingerprint => {
             Err(Error::invalid("idempotency_key", format!("{:?} already named another write", &*idempotency.key)))
         }
-        Some(original) => Ok(Some(original.written.clone())),
+        Some(original) => {
+            let position = Position { revision: original.revision, ..state.position() };
+            Ok(Some(Written { position, outcomes: Arc::clone(&original.outcomes) }))
+        }
         None => Ok(None),
     }
 }

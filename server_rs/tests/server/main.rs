@@ -5,6 +5,7 @@
 
 mod command_line;
 mod discovery;
+mod disk;
 mod errors;
 mod expiry;
 mod hostile;

@@ -1,0 +1,54 @@
+//! Between the messages that the protocol and the journal share and what the server thinks in.
+
+pub(crate) mod constraints;
+pub(crate) mod spec;
+pub(crate) mod value;
+
+use std::time::Duration;
+
+use crate::{
+    error::Error,
+    proto,
+    session::{Outcome, RecordKind},
+    variable::{Author, Timestamp},
+};
+
+/// A refusal of a malformed field, as one of the request's field that it is part of.
+pub(crate) fn within(field: &str, error: Error) -> Error {
+    if let Error::InvalidRequest { problem, .. } = error { Error::invalid(field, problem) } else { error }
+}
+
+pub(crate) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+    let (seconds, micros) = (time.0 / 1_000_000, time.0 % 1_000_000);
+    prost_types::Timestamp {
+        seconds: seconds.try_into().unwrap_or(i64::MAX),
+        nanos: i32::try_from(micros * 1_000).unwrap_or_default(),
+    }
+}
+
+/// None for what protobuf cannot say: more than 292 billion years.
+pub(crate) fn duration(duration: Duration) -> Option<prost_types::Duration> {
+    duration.try_into().ok()
+}
+
+pub(crate) fn author(author: &Author) -> proto::Author {
+    proto::Author { name: author.name.to_string(), verified: author.verified }
+}
+
+pub(crate) fn record_kind(kind: RecordKind) -> proto::ChangeKind {
+    match kind {
+        RecordKind::Registered => proto::ChangeKind::Registered,
+        RecordKind::Set => proto::ChangeKind::Set,
+        RecordKind::Deleted => proto::ChangeKind::Deleted,
+    }
+}
+
+/// What an operation did; `withheld` leaves out what the server computed.
+pub(crate) fn outcome(outcome: &Outcome, withheld: bool) -> proto::OperationOutcome {
+    proto::OperationOutcome {
+        name: outcome.name.to_string(),
+        changed: outcome.changed,
+        version: outcome.version,
+        value: outcome.value.as_ref().filter(|_| !withheld).map(value::encode),
+    }
+}
