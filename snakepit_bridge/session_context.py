@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from os import PathLike
 from typing import Any, Literal, NoReturn, Self
 
 from snakepit_bridge import reads, writes
@@ -74,15 +76,19 @@ class SessionContext:
         strict: bool = True,
         ttl: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        data_dir: str | PathLike[str] | None = None,
     ) -> Self:
         """A session on a server of its own, started at the first use and ended with this context; like `connect`.
 
-        `address` is "" until the server runs. Raises ServerStartError, at the first use, if there is none to start.
+        With a `data_dir` the session is kept there, for the next context of the same `session_id`. `address` is ""
+        until the server runs. Raises ServerStartError, at the first use, if there is none to start, or if another
+        server has the directory.
         """
         settings = Settings(freshness, max_staleness, sync_timeout, timeout, strict, True, ttl, dict(metadata or {}))  # noqa: FBT003
         from snakepit_bridge.server import local_server
 
-        return cls(Session("", session_id_or_default(session_id), settings, local_server))
+        launch = partial(local_server, data_dir=data_dir)
+        return cls(Session("", session_id_or_default(session_id), settings, launch))
 
     @property
     def blocking(self) -> BlockingContext:
