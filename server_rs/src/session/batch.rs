@@ -105,7 +105,7 @@ fn tellable(
         outcomes.iter().map(|it| AROUND + it.name.len() as u64 + it.value.as_ref().map_or(0, Value::encoded_len)).sum();
     let around = AROUND + (write.reason.len() + context.author.name.len()) as u64;
     let told = |change: &Change| {
-        let content = match &change.kind {
+        let told = match &change.kind {
             ChangeKind::Registered { spec, value } => spec.encoded_len() + value.encoded_len(),
             ChangeKind::Set { value } => {
                 let spec = state.variable(&change.name).map_or(0, |variable| variable.spec.encoded_len());
@@ -113,7 +113,7 @@ fn tellable(
             }
             ChangeKind::Deleted => 0,
         };
-        around + change.name.len() as u64 + content
+        around + change.name.len() as u64 + told
     };
     let max = context.limits.message_bytes;
     if answered.max(changes.iter().map(told).sum()) > max {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{deletions::Deletions, log::Log, remembered::Remembered};
+use super::{deletions::Deletions, history::History, log::Log, remembered::Remembered};
 use crate::{
     config::Windows,
     session::{Event, Forgotten, Incarnation, Original, RecordKind, SessionId, State, VersionRecord},
@@ -75,6 +75,10 @@ impl State {
         windows: &Windows,
     ) -> Result<(), String> {
         let Some(newest) = versions.last().cloned() else { return Ok(()) };
+        let rising = versions.windows(2).all(|pair| pair[0].version < pair[1].version);
+        if !rising || newest.revision > self.revision {
+            return Err(format!("the versions of {:?} are out of order", &*name));
+        }
         let history = self.histories.entry(name.clone()).or_default();
         for record in versions {
             history.push(record, windows);
@@ -104,6 +108,26 @@ impl State {
         Ok(())
     }
 
+    /// What is to be kept of it, without its event log and the repeats it would recognise: those are for clients of
+    /// this life.
+    pub(crate) fn keep(&self) -> Kept {
+        let specs = self.variables().map(|variable| (variable.name.clone(), Arc::clone(&variable.spec)));
+        let oldest_first = |history: &History| history.iter().rev().cloned().collect();
+        Kept {
+            incarnation: self.incarnation,
+            revision: self.revision,
+            created_at: self.created_at,
+            ttl: self.ttl,
+            metadata: Arc::clone(&self.metadata),
+            last_event: self.last_event,
+            forgotten: self.forgotten(),
+            specs: specs.collect(),
+            versions: self.histories.iter().map(|(name, history)| (name.clone(), oldest_first(history))).collect(),
+            writes: Vec::new(),
+            log: Vec::new(),
+        }
+    }
+
     /// What is known of the deletions that are no longer remembered.
     pub(crate) fn forgotten(&self) -> Forgotten {
         self.deletions.forgotten
@@ -117,6 +141,11 @@ impl State {
     /// How many names have a history.
     pub(crate) fn history_count(&self) -> usize {
         self.histories.len()
+    }
+
+    /// How many versions of all names are kept.
+    pub(crate) fn version_count(&self) -> usize {
+        self.histories.values().map(|history| history.iter().count()).sum()
     }
 
     /// The version of the oldest record of a name that is kept.

@@ -10,7 +10,8 @@ use crate::{
     error::Error,
     proto,
     session::{Outcome, RecordKind},
-    variable::{Author, Timestamp},
+    value::Value,
+    variable::{Author, Spec, Timestamp},
 };
 
 /// A refusal of a malformed field, as one of the request's field that it is part of.
@@ -50,5 +51,33 @@ pub(crate) fn outcome(outcome: &Outcome, withheld: bool) -> proto::OperationOutc
         changed: outcome.changed,
         version: outcome.version,
         value: outcome.value.as_ref().filter(|_| !withheld).map(value::encode),
+    }
+}
+
+impl From<&Value> for proto::Value {
+    fn from(value: &Value) -> Self {
+        value::encode(value)
+    }
+}
+
+impl TryFrom<proto::Value> for Value {
+    type Error = Error;
+
+    fn try_from(value: proto::Value) -> Result<Self, Error> {
+        value::parse("value", Some(value))
+    }
+}
+
+impl From<&Spec> for proto::VariableSpec {
+    fn from(spec: &Spec) -> Self {
+        spec::encode(spec)
+    }
+}
+
+impl TryFrom<proto::VariableSpec> for Spec {
+    type Error = Error;
+
+    fn try_from(spec: proto::VariableSpec) -> Result<Self, Error> {
+        spec::parse(Some(spec))
     }
 }

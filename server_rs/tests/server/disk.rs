@@ -23,12 +23,12 @@ fn crash(mut server: Served, directory: &TempDir) -> Served {
     serving(&address, directory)
 }
 
-fn serving(on: &str, directory: &TempDir) -> Served {
+pub fn serving(on: &str, directory: &TempDir) -> Served {
     Served::listening(on, &["--data-dir", directory.path().to_str().unwrap()])
 }
 
 /// The same session, from a connection to the server as it is now.
-async fn again(server: &Served, session: &TestSession) -> TestSession {
+pub async fn again(server: &Served, session: &TestSession) -> TestSession {
     let channel = server.connect().await;
     TestSession {
         sessions: snakepit_server::proto::session_service_client::SessionServiceClient::new(channel.clone()),

@@ -4,6 +4,7 @@
 #![allow(clippy::default_trait_access, reason = "the messages' types say nothing here")]
 
 mod command_line;
+mod data;
 mod discovery;
 mod disk;
 mod errors;

@@ -1,5 +1,7 @@
 //! The home on disk: an SQLite journal in a directory of its own. docs/adr/0011 has its format and its invariants.
 
+mod archive;
+mod care;
 mod directory;
 mod fault;
 mod fold;
@@ -21,6 +23,8 @@ use tokio::sync::oneshot;
 
 use super::{Append, CommitError, Durability, Health, Home, Recovered, Touch};
 use crate::config::{Upkeep, Windows};
+pub use archive::{Archived, ImportError, export, import};
+pub use care::{Checked, backup, check, compact};
 use directory::Directory;
 pub use recovery::Loss;
 use writer::{Job, Writer};
@@ -50,6 +54,12 @@ pub enum OpenError {
     /// There is no journal in the directory.
     #[error("{} has no journal", .directory.display())]
     Missing {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// There is a journal already.
+    #[error("{} has a journal already; choose another directory", .directory.display())]
+    Taken {
         /// The directory.
         directory: PathBuf,
     },
@@ -93,7 +103,7 @@ pub enum OpenError {
         /// All that is lost.
         losses: Vec<Loss>,
     },
-    /// SQLite refuses.
+    /// What SQLite finds wrong with the file is more than a part of it.
     #[error("the journal cannot be read: {0}")]
     Sqlite(#[from] rusqlite::Error),
 }

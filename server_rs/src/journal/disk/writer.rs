@@ -130,7 +130,7 @@ impl Writer {
                     drop(group);
                     let _gone = done.send(outcome);
                     if self.log_pages.load(Ordering::Relaxed) >= self.upkeep.checkpoint_pages * PATIENCE {
-                        self.checkpoint();
+                        self.checkpoint("PASSIVE");
                     }
                 }
                 Ok(Job::Touch(touches)) => self.chore("saving when sessions were used", |db, _| touch(db, &touches)),
@@ -138,8 +138,8 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        // So that the journal is one file while nobody has it open. Nothing depends on it.
-        self.checkpoint();
+        // So that all is in one file while nobody has it open. Nothing depends on it.
+        self.checkpoint("TRUNCATE");
     }
 
     fn commit(&mut self, group: &[Append]) -> Result<(), CommitError> {
@@ -247,7 +247,7 @@ impl Writer {
             self.chore("forgetting ended sessions", |db, _| forget(db));
         }
         if self.log_pages.load(Ordering::Relaxed) >= self.upkeep.checkpoint_pages {
-            self.checkpoint();
+            self.checkpoint("PASSIVE");
         }
     }
 
@@ -269,11 +269,11 @@ impl Writer {
 
     /// Copies the log into the tables, and starts it anew. An error other than a full disk is a failed fsync: the
     /// kernel may have dropped what it could not write, and asking again would not tell.
-    fn checkpoint(&mut self) {
+    fn checkpoint(&mut self, mode: &str) {
         if self.broken.is_some() {
             return;
         }
-        match self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(2)) {
+        match self.db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get::<_, i64>(2)) {
             Ok(_) => self.log_pages.store(0, Ordering::Relaxed),
             Err(error) => self.report("copying the log into the journal", &error),
         }
@@ -377,7 +377,7 @@ fn fold_one(
 }
 
 /// Removes rows of a life that has ended. Says whether there are none left.
-fn sweep(db: &Connection, life: &LifeKey, most: usize) -> rusqlite::Result<bool> {
+pub(super) fn sweep(db: &Connection, life: &LifeKey, most: usize) -> rusqlite::Result<bool> {
     let mut lives =
         db.prepare_cached("SELECT 1 FROM sessions WHERE session = ?1 AND incarnation = ?2 AND ended IS NULL")?;
     // A life of the same name has begun, which has removed what was left of the old one.
@@ -411,7 +411,7 @@ fn touch(db: &Connection, touches: &[Touch]) -> rusqlite::Result<()> {
 }
 
 /// Forgets the sessions that ended long ago.
-fn forget(db: &Connection) -> rusqlite::Result<()> {
+pub(super) fn forget(db: &Connection) -> rusqlite::Result<()> {
     let remembered = i64::try_from(EndedSlot::REMEMBERED.as_micros()).unwrap_or(i64::MAX);
     execute(db, "DELETE FROM sessions WHERE ended <= ?1", params![now() - remembered])?;
     Ok(())
