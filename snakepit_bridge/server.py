@@ -41,17 +41,22 @@ class LocalServer:
         self.close()
 
 
-def local_server(*, listen: str = "127.0.0.1:0", binary: str | Path | None = None) -> LocalServer:
-    """Starts a server of its own that keeps nothing on disk, and returns once it accepts connections.
+def local_server(
+    *, listen: str = "127.0.0.1:0", binary: str | Path | None = None, data_dir: str | os.PathLike[str] | None = None
+) -> LocalServer:
+    """Starts a server of its own, and returns once it accepts connections.
 
     Args:
         listen: HOST:PORT; port 0 picks a free one.
         binary: the server; else $SNAKEPIT_SERVER_BINARY, this Python's scripts directory, PATH.
+        data_dir: the directory in which it keeps its sessions; else they end with it.
 
     Raises:
-        ServerStartError: there is no such binary, or it did not start.
+        ServerStartError: there is no such binary, or it did not start; for example because another server has the
+            directory.
     """
-    return start(find_binary(binary), ["serve", "--ephemeral", "--listen", listen, "--until-stdin-closes"])
+    keep = ["--ephemeral"] if data_dir is None else ["--data-dir", os.fspath(data_dir)]
+    return start(find_binary(binary), ["serve", *keep, "--listen", listen, "--until-stdin-closes"])
 
 
 def start(binary: Path, arguments: Sequence[str]) -> LocalServer:
@@ -65,6 +70,8 @@ def start(binary: Path, arguments: Sequence[str]) -> LocalServer:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                # What it keeps is said by the arguments.
+                env={name: value for name, value in os.environ.items() if name != "SNAKEPIT_EPHEMERAL"},
                 # Ctrl-C is for us: the server stops when we do, not before.
                 start_new_session=True,
             )

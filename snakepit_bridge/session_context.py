@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from os import PathLike
 from typing import Any, Literal, Self
 
 from snakepit_bridge import reads, writes
@@ -81,10 +83,13 @@ class SessionContext(ToolMethods):
         ttl: float | None = None,
         metadata: Mapping[str, str] | None = None,
         tool_concurrency: int = 16,
+        data_dir: str | PathLike[str] | None = None,
     ) -> Self:
         """A session on a server of its own, started at the first use and ended with this context; like `connect`.
 
-        `address` is "" until the server runs. Raises ServerStartError, at the first use, if there is none to start.
+        With a `data_dir` the session is kept there, for the next context of the same `session_id`. `address` is ""
+        until the server runs. Raises ServerStartError, at the first use, if there is none to start, or if another
+        server has the directory.
         """
         labels = dict(metadata or {})
         settings = Settings(
@@ -99,7 +104,8 @@ class SessionContext(ToolMethods):
         )
         from snakepit_bridge.server import local_server
 
-        return cls(Session("", session_id_or_default(session_id), settings, local_server))
+        launch = partial(local_server, data_dir=data_dir)
+        return cls(Session("", session_id_or_default(session_id), settings, launch))
 
     @property
     def blocking(self) -> BlockingContext:

@@ -38,7 +38,7 @@ def server_binary() -> Path:
 def _environment(monkeypatch: pytest.MonkeyPatch, server_binary: Path) -> None:
     """`local()` starts the server under test too, and nobody's shell chooses addresses for the tests."""
     monkeypatch.setenv("SNAKEPIT_SERVER_BINARY", str(server_binary))
-    for name in ("SNAKEPIT_ADDRESS", "SNAKEPIT_SESSION", "SNAKEPIT_LISTEN"):
+    for name in ("SNAKEPIT_ADDRESS", "SNAKEPIT_SESSION", "SNAKEPIT_LISTEN", "SNAKEPIT_DATA_DIR"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -51,11 +51,11 @@ def server(server_binary: Path) -> Iterator[LocalServer]:
 
 @pytest.fixture
 def start_server(server_binary: Path) -> Iterator[Callable[..., LocalServer]]:
-    """Starts servers that a test may kill, `start_server(listen="127.0.0.1:0")`; they end with the test."""
+    """Starts servers that a test may kill, on a port and a directory if it says so; they end with the test."""
     started: list[LocalServer] = []
 
-    def start(listen: str = "127.0.0.1:0") -> LocalServer:
-        started.append(local_server(binary=server_binary, listen=listen))
+    def start(listen: str = "127.0.0.1:0", data_dir: Path | None = None) -> LocalServer:
+        started.append(local_server(binary=server_binary, listen=listen, data_dir=data_dir))
         return started[-1]
 
     yield start

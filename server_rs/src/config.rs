@@ -65,6 +65,8 @@ pub struct Windows {
     pub history_bytes: u64,
     /// Deleted names remembered, for Sync and for their histories.
     pub deleted_names: usize,
+    /// Bytes of the histories of all deleted names; beyond, those deleted first keep only their deletion.
+    pub deleted_bytes: u64,
     /// Writes whose idempotency keys are remembered.
     pub idempotency_writes: usize,
     /// How long they are remembered.
@@ -79,8 +81,26 @@ impl Default for Windows {
             history_versions: 100,
             history_bytes: MIB,
             deleted_names: 10_000,
+            deleted_bytes: 8 * MIB,
             idempotency_writes: 10_000,
             idempotency_age: Duration::from_mins(10),
         }
+    }
+}
+
+/// When a journal on disk tidies itself up. Nothing of what it keeps depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Events of a session after which it is folded into rows.
+    pub fold_events: usize,
+    /// Bytes of such events.
+    pub fold_bytes: u64,
+    /// Pages of 4 KiB in the write-ahead log after which it is copied into the tables.
+    pub checkpoint_pages: u64,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self { fold_events: 1_000, fold_bytes: 2 * MIB, checkpoint_pages: 1_000 }
     }
 }

@@ -1,7 +1,8 @@
 //! The Snakepit session server: live, typed, versioned variables over gRPC.
 //!
 //! Dependencies point down only: `service` → `store` (with `journal`; async ends here) → `session` → `variable` →
-//! `value`. `session` and below are pure: no clock, no I/O, no async.
+//! `value`. `session` and below are pure: no clock, no I/O, no async. `wire` has the messages that `service` and
+//! `journal` share.
 
 pub mod client;
 pub mod config;
@@ -14,6 +15,7 @@ pub mod store;
 pub mod tool;
 pub mod value;
 pub mod variable;
+mod wire;
 
 /// The generated protocol, `snakepit_bridge.v1`.
 #[allow(
@@ -28,4 +30,16 @@ pub mod proto {
 
     /// The compiled `.proto` files, for reflection.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+}
+
+/// The generated messages of what a journal keeps, `snakepit_bridge.journal.v1`.
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    reason = "generated from the commented .proto files"
+)]
+mod journal_proto {
+    include!(concat!(env!("OUT_DIR"), "/journal/snakepit_bridge.journal.v1.rs"));
 }

@@ -29,7 +29,7 @@ class _DurabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Durability
     DURABILITY_EPHEMERAL: _Durability.ValueType  # 1
     """Nothing: sessions live in memory and end with the server."""
     DURABILITY_DISK: _Durability.ValueType  # 2
-    """A crash of the machine: the write was synced to disk before it was answered."""
+    """A crash of the machine: the write was synced to disk before it was answered, and survives restarts of the server."""
 
 class Durability(_Durability, metaclass=_DurabilityEnumTypeWrapper):
     """What an acknowledged write survives."""
@@ -39,7 +39,7 @@ DURABILITY_UNSPECIFIED: Durability.ValueType  # 0
 DURABILITY_EPHEMERAL: Durability.ValueType  # 1
 """Nothing: sessions live in memory and end with the server."""
 DURABILITY_DISK: Durability.ValueType  # 2
-"""A crash of the machine: the write was synced to disk before it was answered."""
+"""A crash of the machine: the write was synced to disk before it was answered, and survives restarts of the server."""
 Global___Durability: _TypeAlias = Durability  # noqa: Y015
 
 @_typing.final
@@ -71,6 +71,7 @@ class GetServerInfoResponse(_message.Message):
     INSECURE_FIELD_NUMBER: _builtins.int
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    READ_ONLY_CAUSE_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The server's release, e.g. "0.1.0"."""
     api_version: _builtins.int
@@ -81,6 +82,10 @@ class GetServerInfoResponse(_message.Message):
     """What an acknowledged write survives."""
     insecure: _builtins.bool
     """Whether the server listens without TLS or authentication."""
+    read_only_cause: _builtins.str
+    """Why nothing can be written at present, e.g. "the disk is full"; empty: writes are accepted. Reads and watches go
+    on meanwhile. The health service tells the same: its service "journal" is NOT_SERVING as long as this is not empty.
+    """
     @_builtins.property
     def heartbeat_interval(self) -> _duration_pb2.Duration:
         """How often a quiet watch receives a heartbeat."""
@@ -98,10 +103,11 @@ class GetServerInfoResponse(_message.Message):
         insecure: _builtins.bool = ...,
         heartbeat_interval: _duration_pb2.Duration | None = ...,
         limits: Global___Limits | None = ...,
+        read_only_cause: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "durability", b"durability", "heartbeat_interval", b"heartbeat_interval", "insecure", b"insecure", "limits", b"limits", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "durability", b"durability", "heartbeat_interval", b"heartbeat_interval", "insecure", b"insecure", "limits", b"limits", "read_only_cause", b"read_only_cause", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,6 +1,7 @@
 //! The command line: what is asked, and how it ended.
 
 mod client;
+mod data;
 mod failure;
 mod json;
 mod limits;
@@ -34,6 +35,8 @@ enum Command {
     Serve(serve::Serve),
     /// Read, write and watch the variables of a session.
     Var(var::Var),
+    /// Check, back up, export, import or compact what a server keeps in its directory.
+    Data(data::Data),
 }
 
 /// Runs what the command line says.
@@ -42,6 +45,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Serve(serve) => build(runtime::Builder::new_multi_thread()).and_then(|it| it.block_on(serve.run())),
         // One thread: a command is over before a pool of them has started.
         Command::Var(var) => build(runtime::Builder::new_current_thread()).and_then(|it| it.block_on(var.run())),
+        Command::Data(data) => data.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,11 +2,16 @@ use std::{
     future::Future,
     io::{self, IsTerminal as _, Read as _, Write as _},
     net::SocketAddr,
-    time::Duration,
+    path::PathBuf,
+    time::{Duration, Instant},
 };
 
 use clap::builder::FalseyValueParser;
-use snakepit_server::server::Server;
+use snakepit_server::{
+    config::Windows,
+    journal::disk::{Disk, OpenError},
+    server::Server,
+};
 use tokio::{net::TcpListener, sync::oneshot};
 use tracing_subscriber::EnvFilter;
 
@@ -18,7 +23,10 @@ pub(super) struct Serve {
     /// Where to listen; port 0 takes any free one.
     #[arg(long, env = "SNAKEPIT_LISTEN", default_value = "127.0.0.1:50051", value_name = "HOST:PORT")]
     listen: String,
-    /// Keep sessions in memory only: they end with the server. The only way in this release.
+    /// Where to keep sessions; made if it is not there. One server at a time has it.
+    #[arg(long, env = "SNAKEPIT_DATA_DIR", default_value = ".snakepit", value_name = "DIRECTORY")]
+    data_dir: PathBuf,
+    /// Keep sessions in memory only: they end with the server. Wins over --data-dir.
     #[arg(long, env = "SNAKEPIT_EPHEMERAL", value_parser = FalseyValueParser::new())]
     ephemeral: bool,
     /// Stop when stdin closes, so that the server never outlives whoever started it.
@@ -40,20 +48,26 @@ impl Serve {
         // Before anyone is told that the server is there: a signal from then on means a graceful stop.
         let shutdown = stop_signal(self.until_stdin_closes)?;
         let (listener, address, exposed) = self.bind().await?;
-        if !self.ephemeral {
-            eprintln!(
-                "snakepit: this release keeps sessions in memory only: they end with this server (--ephemeral says \
-                 that you know)"
-            );
-        }
+        // Before anyone is told that the server is there: what it kept is read first.
+        let disk = if self.ephemeral { None } else { Some(self.open()?) };
         announce(address)?;
-        Server::builder()
-            .limits(self.limits.into())
-            .heartbeat(self.heartbeat)
-            .insecure(exposed)
-            .serve(listener, shutdown)
-            .await
-            .map_err(|error| Failure::failed(format!("the server ended: {error}")))
+        let builder = Server::builder().limits(self.limits.into()).heartbeat(self.heartbeat).insecure(exposed);
+        let served = match disk {
+            Some(disk) => builder.journal(disk).serve(listener, shutdown).await,
+            None => builder.serve(listener, shutdown).await,
+        };
+        served.map_err(|error| Failure::failed(format!("the server ended: {error}")))
+    }
+
+    fn open(&self) -> Result<Disk, Failure> {
+        let (directory, began) = (&self.data_dir, Instant::now());
+        let disk = Disk::open(directory, &Windows::default()).map_err(|error| {
+            let in_use = matches!(error, OpenError::InUse { .. });
+            let how = if in_use { " with --data-dir DIRECTORY, or keep nothing with --ephemeral" } else { "" };
+            Failure::failed(format!("{error}{how}"))
+        })?;
+        tracing::info!(directory = %directory.display(), sessions = disk.len(), took = ?began.elapsed(), "opened the journal");
+        Ok(disk)
     }
 
     /// Also says whether other machines can reach the listener.

@@ -2,7 +2,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Append, CommitError, Durability, Home};
+use super::{Append, CommitError, Durability, Health, Home, Touch};
 use crate::{
     error::Error,
     session::{Event, Slot},
@@ -49,20 +49,33 @@ impl From<Failure> for Error {
 #[derive(Clone)]
 pub(crate) struct Journal {
     queue: mpsc::Sender<Entry>,
+    touches: mpsc::Sender<Vec<Touch>>,
     durability: Durability,
+    health: Health,
 }
 
 impl Journal {
     /// Starts the committer of `home`. Needs a tokio runtime.
     pub(crate) fn start<H: Home>(home: H) -> Self {
         let (queue, entries) = mpsc::channel(QUEUE);
-        let durability = home.durability();
-        tokio::spawn(Committer { home, entries, broken: None }.run());
-        Self { queue, durability }
+        let (touches, uses) = mpsc::channel(1);
+        let (durability, health) = (home.durability(), home.health());
+        tokio::spawn(Committer { home, entries, uses, health: health.clone(), broken: None }.run());
+        Self { queue, touches, durability, health }
     }
 
     pub(crate) fn durability(&self) -> Durability {
         self.durability
+    }
+
+    /// Whether the home can be written to at present.
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Has it saved when sessions were last used; says whether it will be.
+    pub(crate) fn touch(&self, touches: Vec<Touch>) -> bool {
+        touches.is_empty() || self.touches.try_send(touches).is_ok()
     }
 
     /// Waits for a place in the queue, so that sending never waits.
@@ -74,13 +87,15 @@ impl Journal {
 struct Committer<H> {
     home: H,
     entries: mpsc::Receiver<Entry>,
+    uses: mpsc::Receiver<Vec<Touch>>,
+    health: Health,
     /// Why nothing can be committed any more.
     broken: Option<Arc<str>>,
 }
 
 impl<H: Home> Committer<H> {
     async fn run(mut self) {
-        while let Some(first) = self.entries.recv().await {
+        while let Some(first) = self.next().await {
             let (group, stale) = self.drain(first);
             fail(stale, &Failure::NotApplied("an earlier write of the session failed".into()));
             if let Some(cause) = &self.broken {
@@ -92,23 +107,43 @@ impl<H: Home> Committer<H> {
             }
             let appends: Vec<Append> = group
                 .iter()
-                .map(|entry| Append { session: entry.handle.id().clone(), event: Arc::clone(&entry.event) })
+                .map(|entry| Append {
+                    session: entry.handle.id().clone(),
+                    event: Arc::clone(&entry.event),
+                    after: entry.slot.clone(),
+                })
                 .collect();
             match self.home.commit(&appends).await {
-                Ok(()) => publish(group),
+                Ok(()) => {
+                    self.health.recovered();
+                    publish(group);
+                }
                 Err(CommitError::NotApplied { cause }) => {
                     tracing::error!(%cause, "a group was not committed");
+                    self.health.failed(&cause);
                     let failure = Failure::NotApplied(cause.into());
                     fail(group, &failure);
                     fail(self.behind(), &failure);
                 }
                 Err(CommitError::Unknown { cause }) => {
                     tracing::error!(%cause, "the outcome of a group is unknown; the server is read-only until restarted");
+                    self.health.failed(&cause);
                     let cause: Arc<str> = cause.into();
                     fail(group, &Failure::Unknown(Arc::clone(&cause)));
                     fail(self.behind(), &Failure::NotApplied(Arc::clone(&cause)));
                     self.broken = Some(cause);
                 }
+            }
+        }
+    }
+
+    /// The next event, once there is one.
+    async fn next(&mut self) -> Option<Entry> {
+        loop {
+            tokio::select! {
+                biased;
+                first = self.entries.recv() => return first,
+                Some(touches) = self.uses.recv() => self.home.touch(touches),
             }
         }
     }

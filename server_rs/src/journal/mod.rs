@@ -12,15 +12,22 @@
 //! 4. *Order.* Events of one session reach the home in the order in which they were decided.
 
 mod committer;
+pub mod disk;
+mod health;
 mod memory;
+mod record;
 pub mod testing;
 
 use std::{future::Future, sync::Arc};
 
 pub(crate) use committer::{Entry, Failure, Journal};
+pub use health::Health;
 pub use memory::Memory;
 
-use crate::session::{Event, SessionId};
+use crate::{
+    session::{Event, Incarnation, SessionId, Slot},
+    variable::Timestamp,
+};
 
 /// What an acknowledged write survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +45,30 @@ pub struct Append {
     pub session: SessionId,
     /// What happened. The session's revision before it is one less than the event's own.
     pub event: Arc<Event>,
+    /// What the id stands for after it.
+    pub after: Slot,
+}
+
+/// What a home has kept of one session id.
+#[derive(Clone, Debug)]
+pub struct Recovered {
+    /// The id.
+    pub session: SessionId,
+    /// What it stands for.
+    pub slot: Slot,
+    /// When the session was last used other than by an event, as far as that was saved.
+    pub touched: Timestamp,
+}
+
+/// A use of a session that is no event: it slides the ttl.
+#[derive(Clone, Debug)]
+pub struct Touch {
+    /// Whose.
+    pub session: SessionId,
+    /// Which life's.
+    pub incarnation: Incarnation,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// Why a group was not committed.
@@ -59,6 +90,21 @@ pub enum CommitError {
 pub trait Home: Send + 'static {
     /// What a committed group survives.
     fn durability(&self) -> Durability;
+
+    /// What it has kept from before, given once, before the first group.
+    fn recovered(&mut self) -> Vec<Recovered> {
+        Vec::new()
+    }
+
+    /// Where it is told, by this home and by the committer, that nothing can be written.
+    fn health(&self) -> Health {
+        Health::default()
+    }
+
+    /// Saves when sessions were last used, without anyone waiting for it.
+    fn touch(&mut self, touches: Vec<Touch>) {
+        drop(touches);
+    }
 
     /// Commits a group, all of it or nothing. Called for one group at a time. When the future resolves to `Ok`, the
     /// group is as durable as [`Home::durability`] says.

@@ -49,12 +49,23 @@ pub(crate) fn routes(serving: &Arc<Serving>) -> Routes {
             tonic_health::server::HealthService::from_health_reporter(health.clone()),
         ));
     let stopping = serving.stopping.clone();
+    let mut writable = serving.store.health().subscribe();
     tokio::spawn(async move {
-        stopping.cancelled().await;
+        loop {
+            let works = writable.borrow_and_update().is_none();
+            tell(&health, JOURNAL, if works { ServingStatus::Serving } else { ServingStatus::NotServing });
+            tokio::select! {
+                () = stopping.cancelled() => break,
+                changed = writable.changed() => if changed.is_err() { stopping.cancelled().await },
+            }
+        }
         report(&health, ServingStatus::NotServing);
     });
     reflect(routes)
 }
+
+/// What the health service calls the journal: not serving while nothing can be written.
+const JOURNAL: &str = "journal";
 
 /// Reports all of this server's services at once. The reporter's lock is only ever held for a moment.
 fn report(health: &HealthReporter, status: ServingStatus) {
@@ -66,9 +77,13 @@ fn report(health: &HealthReporter, status: ServingStatus) {
         ServerServiceServer::<ServerInfo>::NAME,
     ];
     for name in names {
-        if health.set_service_status(name, status).now_or_never().is_none() {
-            tracing::warn!(service = name, "its health could not be reported");
-        }
+        tell(health, name, status);
+    }
+}
+
+fn tell(health: &HealthReporter, name: &'static str, status: ServingStatus) {
+    if health.set_service_status(name, status).now_or_never().is_none() {
+        tracing::warn!(service = name, "its health could not be reported");
     }
 }
 

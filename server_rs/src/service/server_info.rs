@@ -28,6 +28,7 @@ impl ServerService for ServerInfo {
             durability: durability.into(),
             insecure: self.0.insecure,
             heartbeat_interval: convert::duration(self.0.heartbeat),
+            read_only_cause: self.0.store.health().trouble().unwrap_or_default().to_string(),
             limits: Some(Limits {
                 value_bytes: limits.value_bytes,
                 session_value_bytes: limits.session_value_bytes,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{deletions::Deletions, log::Log, remembered::Remembered};
+use super::{deletions::Deletions, history::History, log::Log, remembered::Remembered};
 use crate::{
     config::Windows,
     session::{Body, Change, ChangeKind, End, Ended, Event, RecordKind, SessionId, Slot, State, VersionRecord},
@@ -108,9 +108,24 @@ impl State {
         let secret = self.variable(&change.name).is_some_and(|variable| variable.spec.secret);
         self.remove(change);
         self.record(change, RecordKind::Deleted, None, secret, event, windows);
-        let revision = event.position.revision;
-        for fallen in self.deletions.insert(&change.name, change.version, revision, windows.deleted_names) {
+        let bytes = self.histories.get(&change.name).map_or(0, History::bytes);
+        self.deletions.insert(&change.name, change.version, event.position.revision, bytes);
+        self.shrink(windows);
+    }
+
+    /// Forgets deleted names beyond their window, and the past of deleted names beyond theirs, oldest deletion first.
+    pub(super) fn shrink(&mut self, windows: &Windows) {
+        while let Some(fallen) = self.deletions.forget(windows.deleted_names) {
             self.histories.remove(&fallen);
+            self.deletions.shrunk = self.revision;
+        }
+        while let Some(name) = self.deletions.next_to_cut(windows.deleted_bytes) {
+            let bytes = self.histories.get_mut(&name).map_or(0, |history| {
+                history.cut();
+                history.bytes()
+            });
+            self.deletions.cut(&name, bytes);
+            self.deletions.shrunk = self.revision;
         }
     }
 

@@ -34,6 +34,7 @@ pub(super) fn write(id: &SessionId, state: &State, write: &Write, context: &Cont
         outcomes.push(Outcome { name: operation.name.clone(), changed: change.is_some(), version, value });
         changes.extend(change.map(|kind| Change { name: operation.name.clone(), version, kind }));
     }
+    tellable(state, write, &outcomes, &changes, context)?;
     let outcomes: Arc<[Outcome]> = outcomes.into();
     if changes.is_empty() {
         return Ok(Decision::Answer(Answer::Written(Written { position: state.position(), outcomes })));
@@ -56,10 +57,13 @@ pub(super) fn write(id: &SessionId, state: &State, write: &Write, context: &Cont
 fn repeated(state: &State, write: &Write) -> Result<Option<Written>, Error> {
     let Some(idempotency) = &write.idempotency else { return Ok(None) };
     match state.remembered.find(idempotency) {
-        Some(original) if original.fingerprint != idempotency.fingerprint => {
+        Some(original) if original.idempotency.fingerprint != idempotency.fingerprint => {
             Err(Error::invalid("idempotency_key", format!("{:?} already named another write", &*idempotency.key)))
         }
-        Some(original) => Ok(Some(original.written.clone())),
+        Some(original) => {
+            let position = Position { revision: original.revision, ..state.position() };
+            Ok(Some(Written { position, outcomes: Arc::clone(&original.outcomes) }))
+        }
         None => Ok(None),
     }
 }
@@ -84,6 +88,38 @@ fn admit(write: &Write, limits: &Limits) -> Result<(), Error> {
         }
         None => Ok(()),
     }
+}
+
+/// Whether the answer, and what watches tell of the revision, fit into one message: afterwards it would be too late to
+/// say so. What the server computes may be more than what was sent.
+fn tellable(
+    state: &State,
+    write: &Write,
+    outcomes: &[Outcome],
+    changes: &[Change],
+    context: &Context<'_>,
+) -> Result<(), Error> {
+    /// More than versions, times and flags take.
+    const AROUND: u64 = 128;
+    let answered: u64 =
+        outcomes.iter().map(|it| AROUND + it.name.len() as u64 + it.value.as_ref().map_or(0, Value::encoded_len)).sum();
+    let around = AROUND + (write.reason.len() + context.author.name.len()) as u64;
+    let told = |change: &Change| {
+        let told = match &change.kind {
+            ChangeKind::Registered { spec, value } => spec.encoded_len() + value.encoded_len(),
+            ChangeKind::Set { value } => {
+                let spec = state.variable(&change.name).map_or(0, |variable| variable.spec.encoded_len());
+                spec + value.encoded_len()
+            }
+            ChangeKind::Deleted => 0,
+        };
+        around + change.name.len() as u64 + told
+    };
+    let max = context.limits.message_bytes;
+    if answered.max(changes.iter().map(told).sum()) > max {
+        return Err(Error::LimitExceeded { limit: "message_bytes", max });
+    }
+    Ok(())
 }
 
 fn short(field: &str, text: &str, max: usize) -> Result<(), Error> {

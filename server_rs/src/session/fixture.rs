@@ -11,7 +11,7 @@ use crate::{
     variable::{Author, Constraints, FloatConstraints, Name, Spec, Timestamp, Type},
 };
 
-pub(super) struct Session {
+pub(crate) struct Session {
     pub id: SessionId,
     pub slot: Slot,
     pub now: Timestamp,
@@ -22,7 +22,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn vacant() -> Self {
+    pub(crate) fn vacant() -> Self {
         Self {
             id: SessionId::parse("s").unwrap(),
             slot: Slot::Vacant,
@@ -34,19 +34,19 @@ impl Session {
         }
     }
 
-    pub(super) fn live() -> Self {
+    pub(crate) fn live() -> Self {
         let mut session = Self::vacant();
         session.run(&create(1)).unwrap();
         session
     }
 
-    pub(super) fn with_windows(windows: Windows) -> Self {
+    pub(crate) fn with_windows(windows: Windows) -> Self {
         let mut session = Self { windows, ..Self::vacant() };
         session.run(&create(1)).unwrap();
         session
     }
 
-    pub(super) fn run(&mut self, command: &Command) -> Result<Answer, Refused> {
+    pub(crate) fn run(&mut self, command: &Command) -> Result<Answer, Refused> {
         let author = Author { name: "ann".into(), verified: true };
         let context = Context { now: self.now, author, admin: self.admin, limits: &self.limits };
         match decide(&self.id, &self.slot, command, &context)? {
@@ -60,11 +60,11 @@ impl Session {
         }
     }
 
-    pub(super) fn write(&mut self, operations: Vec<Operation>) -> Result<Written, Refused> {
+    pub(crate) fn write(&mut self, operations: Vec<Operation>) -> Result<Written, Refused> {
         self.write_with(None, operations)
     }
 
-    pub(super) fn write_as(&mut self, key: Idempotency, operations: Vec<Operation>) -> Result<Written, Refused> {
+    pub(crate) fn write_as(&mut self, key: Idempotency, operations: Vec<Operation>) -> Result<Written, Refused> {
         self.write_with(Some(key), operations)
     }
 
@@ -77,69 +77,69 @@ impl Session {
     }
 
     /// One operation that has to succeed.
-    pub(super) fn act(&mut self, name: &str, action: Action) -> Outcome {
+    pub(crate) fn act(&mut self, name: &str, action: Action) -> Outcome {
         self.write(vec![operation(name, action)]).unwrap().outcomes[0].clone()
     }
 
     /// Why one operation is refused.
-    pub(super) fn refusal(&mut self, name: &str, action: Action) -> crate::error::Error {
+    pub(crate) fn refusal(&mut self, name: &str, action: Action) -> crate::error::Error {
         self.write(vec![operation(name, action)]).unwrap_err().error
     }
 
-    pub(super) fn state(&self) -> &Arc<State> {
+    pub(crate) fn state(&self) -> &Arc<State> {
         match &self.slot {
             Slot::Live(state) => state,
             other => panic!("{other:?}"),
         }
     }
 
-    pub(super) fn value(&self, name: &str) -> Value {
+    pub(crate) fn value(&self, name: &str) -> Value {
         self.state().variable(name).unwrap().value.clone()
     }
 
-    pub(super) fn version(&self, name: &str) -> Option<u64> {
+    pub(crate) fn version(&self, name: &str) -> Option<u64> {
         self.state().variable(name).map(|variable| variable.version)
     }
 }
 
-pub(super) fn incarnation(n: u8) -> Incarnation {
+pub(crate) fn incarnation(n: u8) -> Incarnation {
     Incarnation([n; 16])
 }
 
-pub(super) fn create(n: u8) -> Command {
+pub(crate) fn create(n: u8) -> Command {
     let ttl = Some(Duration::from_mins(1));
     Command::Create(Create { incarnation: incarnation(n), ttl, metadata: BTreeMap::new() })
 }
 
-pub(super) fn operation(name: &str, action: Action) -> Operation {
+pub(crate) fn operation(name: &str, action: Action) -> Operation {
     Operation { name: Name::parse(name).unwrap(), expected_version: None, action }
 }
 
-pub(super) fn expecting(version: u64, name: &str, action: Action) -> Operation {
+pub(crate) fn expecting(version: u64, name: &str, action: Action) -> Operation {
     Operation { expected_version: Some(version), ..operation(name, action) }
 }
 
-pub(super) fn key(key: &str, fingerprint: u8) -> Idempotency {
+pub(crate) fn key(key: &str, fingerprint: u8) -> Idempotency {
     Idempotency { client: "c".into(), key: key.into(), fingerprint: [fingerprint; 32] }
 }
 
-pub(super) fn plain(ty: Type) -> Spec {
+pub(crate) fn plain(ty: Type) -> Spec {
     Spec::new(ty, Constraints::None)
 }
 
-pub(super) fn up_to(max: f64) -> Spec {
+pub(crate) fn up_to(max: f64) -> Spec {
     let limits = FloatConstraints { min: Some(0.0), max: Some(max), ..FloatConstraints::default() };
     Spec::new(Type::Float, Constraints::Float(limits))
 }
 
-pub(super) fn register(spec: Spec, value: impl Into<Value>) -> Action {
+pub(crate) fn register(spec: Spec, value: impl Into<Value>) -> Action {
     Action::Register { spec: Arc::new(spec), value: value.into(), replace: false }
 }
 
-pub(super) fn replace(spec: Spec, value: impl Into<Value>) -> Action {
+pub(crate) fn replace(spec: Spec, value: impl Into<Value>) -> Action {
     Action::Register { spec: Arc::new(spec), value: value.into(), replace: true }
 }
 
-pub(super) fn set(value: impl Into<Value>) -> Action {
+pub(crate) fn set(value: impl Into<Value>) -> Action {
     Action::Set(value.into())
 }

@@ -68,8 +68,19 @@ impl History {
     }
 
     /// Newest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &VersionRecord> {
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &VersionRecord> {
         self.versions.iter().rev().map(|record| &**record)
+    }
+
+    /// About how many bytes it takes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Keeps the newest version only.
+    pub(super) fn cut(&mut self) {
+        self.versions = self.versions.last().cloned().into_iter().collect();
+        self.bytes = self.versions.iter().map(|record| record.bytes()).sum();
     }
 
     /// The value of a version that is kept.

@@ -13,7 +13,7 @@ pub struct Compacted {
     pub oldest: u64,
 }
 
-/// A contiguous run of events up to the newest, at least that one.
+/// A contiguous run of events up to the newest, at least that one. Empty in a session that was imported.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log {
     events: Vector<(Arc<Event>, u64)>,
@@ -30,10 +30,20 @@ impl Log {
         }
     }
 
-    pub(super) fn since(&self, revision: u64) -> Result<impl Iterator<Item = &Arc<Event>>, Compacted> {
-        let oldest = self.events.front().map_or(0, |(event, _)| event.position.revision);
+    /// The revision of the oldest event.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.events.front().map(|(event, _)| event.position.revision)
+    }
+
+    /// The events after a revision; `newest` is the session's.
+    pub(super) fn since(
+        &self,
+        revision: u64,
+        newest: u64,
+    ) -> Result<impl Iterator<Item = &Arc<Event>> + use<'_>, Compacted> {
+        let oldest = self.oldest().unwrap_or(newest.saturating_add(1));
         // Revisions are dense, so the distance is the index.
-        match (revision + 1).checked_sub(oldest) {
+        match revision.saturating_add(1).checked_sub(oldest) {
             Some(skipped) => {
                 let skipped = usize::try_from(skipped).unwrap_or(usize::MAX).min(self.events.len());
                 Ok(self.events.focus().narrow(skipped..).into_iter().map(|(event, _)| event))

@@ -10,14 +10,15 @@ mod deletions;
 mod event;
 mod filter;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod hash;
 mod history;
 mod identity;
+mod kept;
 mod log;
 mod operation;
 #[cfg(test)]
-mod properties;
+pub(crate) mod properties;
 mod remembered;
 mod slot;
 mod state;
@@ -30,11 +31,14 @@ pub use command::{
     Action, Answer, Command, Context, Create, Decision, Idempotency, Operation, Outcome, Refused, Write, Written,
 };
 pub use decide::decide;
+pub use deletions::Forgotten;
 pub use event::{Body, Change, ChangeKind, Event};
 pub use filter::{Filter, Glob};
 pub use history::{RecordKind, VersionRecord};
 pub use identity::{Incarnation, Position, SessionId};
+pub use kept::Kept;
 pub use log::Compacted;
+pub use remembered::Original;
 pub use slot::{End, Ended, Slot};
 pub use state::State;
 pub use sync::Sync;

@@ -6,32 +6,39 @@ use imbl::{OrdMap, Vector};
 
 use crate::{
     config::Windows,
-    session::{Event, Idempotency, Outcome, Written},
+    session::{Event, Idempotency, Outcome},
     value::Value,
     variable::Timestamp,
 };
 
 type Key = (Arc<str>, Arc<str>);
 
-/// A committed write.
-#[derive(Clone, Debug)]
-pub(super) struct Original {
-    key: Key,
-    pub(super) fingerprint: [u8; 32],
-    pub(super) written: Written,
-    time: Timestamp,
+/// A committed write that had a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Original {
+    /// What tells its repeats.
+    pub idempotency: Idempotency,
+    /// The session's revision after it.
+    pub revision: u64,
+    /// What it was answered.
+    pub outcomes: Arc<[Outcome]>,
+    /// When.
+    pub time: Timestamp,
 }
 
 impl Original {
     /// The bytes of the values it holds on to.
     fn bytes(&self) -> u64 {
-        self.written.outcomes.iter().filter_map(|outcome| outcome.value.as_ref()).map(Value::encoded_len).sum()
+        self.outcomes.iter().filter_map(|outcome| outcome.value.as_ref()).map(Value::encoded_len).sum()
     }
 
     fn without_values(&self) -> Self {
         let bare = |outcome: &Outcome| Outcome { value: None, ..outcome.clone() };
-        let outcomes = self.written.outcomes.iter().map(bare).collect();
-        Self { written: Written { outcomes, ..self.written }, ..self.clone() }
+        Self { outcomes: self.outcomes.iter().map(bare).collect(), ..self.clone() }
+    }
+
+    fn key(&self) -> Key {
+        (Arc::clone(&self.idempotency.client), Arc::clone(&self.idempotency.key))
     }
 }
 
@@ -57,14 +64,33 @@ impl Remembered {
 
     pub(super) fn push(&mut self, event: &Event, windows: &Windows) {
         if let Some(idempotency) = &event.idempotency {
-            let key = (Arc::clone(&idempotency.client), Arc::clone(&idempotency.key));
-            self.by_key.insert(key.clone(), self.dropped + self.writes.len());
-            let written = Written { position: event.position, outcomes: Arc::clone(&event.outcomes) };
-            let original = Original { key, fingerprint: idempotency.fingerprint, written, time: event.time };
-            self.bytes += original.bytes();
-            self.writes.push_back(Arc::new(original));
+            self.remember(Original {
+                idempotency: idempotency.clone(),
+                revision: event.position.revision,
+                outcomes: Arc::clone(&event.outcomes),
+                time: event.time,
+            });
         }
         self.trim(event.time, windows);
+    }
+
+    /// The same writes under these windows, as of `now`.
+    pub(super) fn restore(writes: impl IntoIterator<Item = Original>, now: Timestamp, windows: &Windows) -> Self {
+        let mut remembered = Self::default();
+        writes.into_iter().for_each(|original| remembered.remember(original));
+        remembered.trim(now, windows);
+        remembered
+    }
+
+    /// Oldest first.
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Original>> {
+        self.writes.iter()
+    }
+
+    fn remember(&mut self, original: Original) {
+        self.by_key.insert(original.key(), self.dropped + self.writes.len());
+        self.bytes += original.bytes();
+        self.writes.push_back(Arc::new(original));
     }
 
     fn trim(&mut self, now: Timestamp, windows: &Windows) {
@@ -72,10 +98,11 @@ impl Remembered {
             && (self.writes.len() > windows.idempotency_writes || now.since(oldest.time) > windows.idempotency_age)
         {
             // Under a greater window than the one it was decided under, a key can occur again; the newer one counts.
-            if self.by_key.get(&oldest.key) == Some(&self.dropped) {
-                self.by_key.remove(&oldest.key.clone());
+            let (key, bytes) = (oldest.key(), oldest.bytes());
+            if self.by_key.get(&key) == Some(&self.dropped) {
+                self.by_key.remove(&key);
             }
-            self.bytes -= oldest.bytes();
+            self.bytes -= bytes;
             self.writes.pop_front();
             self.dropped += 1;
             self.bare = self.bare.saturating_sub(1);

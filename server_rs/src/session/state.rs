@@ -80,7 +80,7 @@ impl State {
 
     /// The events after a revision, in order; nothing at or above the current one.
     pub fn log_since(&self, revision: u64) -> Result<impl Iterator<Item = &Arc<Event>>, Compacted> {
-        self.log.since(revision)
+        self.log.since(revision, self.revision)
     }
 
     /// Up to three existing names like this one, nearest first.

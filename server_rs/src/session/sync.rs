@@ -87,7 +87,8 @@ impl State {
         self.by_revision.range((Bound::Included(after), Bound::Unbounded)).map(|(_, variable)| variable)
     }
 
-    fn touched_since(&self, revision: u64) -> impl Iterator<Item = &Name> {
+    /// The names changed or deleted after `revision`, as far as deletions are remembered.
+    pub(crate) fn touched_since(&self, revision: u64) -> impl Iterator<Item = &Name> {
         self.changed_since(revision).map(|variable| &variable.name).chain(self.deletions.since(revision))
     }
 }

@@ -1,6 +1,9 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use parking_lot::{Mutex, MutexGuard};
@@ -8,9 +11,13 @@ use tokio::sync::watch;
 
 use super::is_live;
 use crate::{
+    journal::Touch,
     session::{SessionId, Slot, State},
     variable::Timestamp,
 };
+
+/// How often the use of a session is saved, at the most; a session of a short ttl asks for more.
+const TOUCH_INTERVAL: Duration = Duration::from_mins(1);
 
 /// What one session id stands for, through all its lives.
 pub(crate) struct Handle {
@@ -21,6 +28,8 @@ pub(crate) struct Handle {
     published: watch::Sender<Published>,
     /// When the session was last used other than by a committed event, in microseconds.
     touched: AtomicU64,
+    /// The newest use that is known to be saved, in microseconds.
+    saved: AtomicU64,
     /// Open watches. Raised under the lock of `pending`, so that expiry is decided once.
     watchers: AtomicUsize,
     live: Arc<Live>,
@@ -67,11 +76,21 @@ impl Live {
 impl Handle {
     /// An id that stands for nothing yet.
     pub(crate) fn vacant(id: SessionId, live: Arc<Live>) -> Arc<Self> {
+        Self::of(id, Slot::Vacant, Timestamp::default(), live)
+    }
+
+    /// An id that stands for what was kept. A live session's ttl counts from `touched`.
+    pub(crate) fn of(id: SessionId, slot: Slot, touched: Timestamp, live: Arc<Live>) -> Arc<Self> {
+        if is_live(&slot) {
+            // It was admitted under the limit of its time; its place is its own.
+            let _always = live.enter(u64::MAX);
+        }
         Arc::new(Self {
             id,
-            pending: Mutex::new(Pending { slot: Slot::Vacant, serial: 0, epoch: 0 }),
-            published: watch::Sender::new(Published { slot: Slot::Vacant, serial: 0, epoch: 0 }),
-            touched: AtomicU64::new(0),
+            pending: Mutex::new(Pending { slot: slot.clone(), serial: 0, epoch: 0 }),
+            published: watch::Sender::new(Published { slot, serial: 0, epoch: 0 }),
+            touched: AtomicU64::new(touched.0),
+            saved: AtomicU64::new(touched.0),
             watchers: AtomicUsize::new(0),
             live,
         })
@@ -192,14 +211,36 @@ impl Handle {
         self.due(&self.published.borrow().slot, now)
     }
 
-    /// When the session ends if nothing touches it from now on.
-    pub(crate) fn expires_at(&self, state: &State, now: Timestamp) -> Option<Timestamp> {
-        let ttl = state.ttl?;
-        let used = if self.watchers.load(Ordering::SeqCst) > 0 {
+    /// The newest use, if it should be saved: it is long enough since the one before was, or since the last event.
+    pub(crate) fn unsaved_use(&self, now: Timestamp) -> Option<Touch> {
+        let published = self.published.borrow();
+        let Slot::Live(state) = &published.slot else { return None };
+        let every = (state.ttl? / 10).min(TOUCH_INTERVAL);
+        let used = self.last_use(state, now);
+        let saved = state.last_event.max(Timestamp(self.saved.load(Ordering::SeqCst)));
+        (used >= saved.after(every)).then(|| Touch {
+            session: self.id.clone(),
+            incarnation: state.incarnation,
+            at: used,
+        })
+    }
+
+    /// A use is saved.
+    pub(crate) fn saved_use(&self, at: Timestamp) {
+        self.saved.fetch_max(at.0, Ordering::SeqCst);
+    }
+
+    fn last_use(&self, state: &State, now: Timestamp) -> Timestamp {
+        if self.watchers.load(Ordering::SeqCst) > 0 {
             now
         } else {
             state.last_event.max(Timestamp(self.touched.load(Ordering::SeqCst)))
-        };
-        Some(used.after(ttl))
+        }
+    }
+
+    /// When the session ends if nothing touches it from now on.
+    pub(crate) fn expires_at(&self, state: &State, now: Timestamp) -> Option<Timestamp> {
+        let ttl = state.ttl?;
+        Some(self.last_use(state, now).after(ttl))
     }
 }

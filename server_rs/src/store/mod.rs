@@ -17,7 +17,7 @@ pub use watcher::Watcher;
 use crate::{
     config::{Limits, Windows},
     error::{Error, Refusal},
-    journal::{Durability, Home, Journal},
+    journal::{Durability, Health, Home, Journal},
     session::{Answer, Command, Create, Incarnation, Position, SessionId, Slot, State, Write, Written},
     variable::{Author, Timestamp},
 };
@@ -69,16 +69,17 @@ struct Inner {
 }
 
 impl Store {
-    /// An empty store in front of `home`. Needs a tokio runtime.
-    pub fn new<H: Home>(home: H, limits: Limits, windows: Windows) -> Self {
-        Self(Arc::new(Inner {
-            sessions: RwLock::default(),
-            journal: Journal::start(home),
-            clock: Clock::start(),
-            live: Arc::new(Live::up_to(limits.sessions)),
-            limits,
-            windows,
-        }))
+    /// A store of what `home` has kept, and in front of it. A ttl counts from now at the earliest: while there was no
+    /// server nobody could slide it. Needs a tokio runtime.
+    pub fn new<H: Home>(mut home: H, limits: Limits, windows: Windows) -> Self {
+        let (clock, live) = (Clock::start(), Arc::new(Live::up_to(limits.sessions)));
+        let now = clock.now();
+        let sessions = home.recovered().into_iter().map(|kept| {
+            let handle = Handle::of(kept.session.clone(), kept.slot, kept.touched.max(now), Arc::clone(&live));
+            (kept.session, handle)
+        });
+        let sessions = RwLock::new(sessions.collect());
+        Self(Arc::new(Inner { sessions, journal: Journal::start(home), clock, limits, windows, live }))
     }
 
     /// What this store accepts.
@@ -89,6 +90,11 @@ impl Store {
     /// What an acknowledged write survives.
     pub fn durability(&self) -> Durability {
         self.0.journal.durability()
+    }
+
+    /// Whether writes become durable at present.
+    pub fn health(&self) -> &Health {
+        self.0.journal.health()
     }
 
     /// Opens a session: makes it, or finds the live one. Also says whether this call made it.
@@ -176,6 +182,7 @@ impl Store {
     pub async fn sweep(&self) {
         let now = self.0.clock.now();
         let handles: Vec<Arc<Handle>> = self.0.sessions.read().values().cloned().collect();
+        self.save_uses(&handles, now);
         let mut ended = Vec::new();
         for handle in handles {
             if handle.is_due(now) {
@@ -196,6 +203,17 @@ impl Store {
             let alone = |handle: &Arc<Handle>| Arc::strong_count(handle) == 1 && !is_live(&handle.published().slot);
             if (forgotten || index < excess) && sessions.get(&id).is_some_and(alone) {
                 sessions.remove(&id);
+            }
+        }
+    }
+
+    /// Has the home save when sessions were used. What it has no room for now is for the next time.
+    fn save_uses(&self, handles: &[Arc<Handle>], now: Timestamp) {
+        let unsaved = handles.iter().filter_map(|handle| Some((handle, handle.unsaved_use(now)?)));
+        let (handles, touches): (Vec<_>, Vec<_>) = unsaved.map(|(handle, it)| ((handle, it.at), it)).unzip();
+        if self.0.journal.touch(touches) {
+            for (handle, at) in handles {
+                handle.saved_use(at);
             }
         }
     }

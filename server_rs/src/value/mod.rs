@@ -5,7 +5,6 @@ mod json;
 mod size;
 #[cfg(test)]
 pub(crate) mod tests;
-pub(crate) mod wire;
 
 use std::{
     hash::{Hash, Hasher},

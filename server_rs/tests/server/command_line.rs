@@ -15,28 +15,31 @@ use tonic::transport::Channel;
 
 use crate::setup::*;
 
-fn snakepit() -> Command {
+pub fn snakepit() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_snakepit"));
-    for name in ["ADDRESS", "SESSION", "LISTEN", "EPHEMERAL", "INSECURE", "HEARTBEAT"] {
+    for name in ["ADDRESS", "SESSION", "LISTEN", "DATA_DIR", "EPHEMERAL", "INSECURE", "HEARTBEAT"] {
         command.env_remove(format!("SNAKEPIT_{name}"));
     }
     command
 }
 
 /// A server process on a free port. Ends with the test.
-struct Served {
-    child: Child,
+pub struct Served {
+    pub child: Child,
     stdin: Option<ChildStdin>,
-    address: String,
+    pub address: String,
 }
 
 impl Served {
-    fn start(flags: &[&str]) -> Self {
+    pub fn start(flags: &[&str]) -> Self {
         Self::listening("127.0.0.1:0", flags)
     }
 
-    fn listening(on: &str, flags: &[&str]) -> Self {
-        let mut command = snakepit();
+    pub fn listening(on: &str, flags: &[&str]) -> Self {
+        Self::of(snakepit(), on, flags)
+    }
+
+    pub fn of(mut command: Command, on: &str, flags: &[&str]) -> Self {
         command.args(["serve", "--listen", on, "--until-stdin-closes"]).args(flags);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -46,9 +49,12 @@ impl Served {
         Self { child, stdin, address }
     }
 
-    async fn session(&self) -> TestSession {
-        let channel = Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap();
-        TestSession::create(channel, Default::default()).await
+    pub async fn connect(&self) -> Channel {
+        Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+    }
+
+    pub async fn session(&self) -> TestSession {
+        TestSession::create(self.connect().await, Default::default()).await
     }
 
     /// Runs `snakepit var` on a session.
@@ -64,7 +70,7 @@ impl Served {
     }
 
     /// Closes stdin and waits for the end.
-    fn stop(mut self) -> (Option<i32>, String) {
+    pub fn stop(mut self) -> (Option<i32>, String) {
         drop(self.stdin.take());
         let mut log = String::new();
         std::io::Read::read_to_string(&mut self.child.stderr.take().unwrap(), &mut log).unwrap();
@@ -246,14 +252,6 @@ async fn a_watch_of_a_stopping_server_ends_as_unreachable() {
     drop(session);
     assert_eq!(server.stop().0, Some(0));
     assert_eq!(child.wait().unwrap().code(), Some(3));
-}
-
-#[tokio::test]
-async fn without_ephemeral_the_server_says_that_it_only_has_memory() {
-    let (status, log) = Served::start(&[]).stop();
-    assert_eq!(status, Some(0));
-    assert!(log.contains("memory"));
-    assert!(!Served::start(&["--ephemeral"]).stop().1.contains("memory"));
 }
 
 #[tokio::test]

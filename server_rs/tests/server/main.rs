@@ -5,7 +5,9 @@
 
 mod client;
 mod command_line;
+mod data;
 mod discovery;
+mod disk;
 mod errors;
 mod expiry;
 mod hostile;

@@ -5,7 +5,8 @@ use crate::{
     proto,
     session::{Change, ChangeKind, Event, Outcome, Position, RecordKind, State, Sync, VersionRecord},
     value::Value,
-    variable::{Author, Spec, Variable},
+    variable::{Spec, Variable},
+    wire::{self, author},
 };
 
 /// Whether secrets are shown.
@@ -14,10 +15,6 @@ type Show = bool;
 /// The value, or whether it is withheld.
 fn show(value: &Value, secret: bool, secrets: Show) -> (Option<proto::Value>, bool) {
     if secret && !secrets { (None, true) } else { (Some(value::encode(value)), false) }
-}
-
-fn author(author: &Author) -> proto::Author {
-    proto::Author { name: author.name.to_string(), verified: author.verified }
 }
 
 pub(in crate::service) fn variable(variable: &Variable, secrets: Show) -> proto::Variable {
@@ -50,15 +47,10 @@ pub(in crate::service) fn sync(at: Position, sync: Sync, secrets: Show) -> proto
 /// A kept version. Histories never show secrets; `secret` says whether the variable is one now.
 pub(in crate::service) fn version(record: &VersionRecord, secret: bool) -> proto::VariableVersion {
     let redacted = record.value.is_some() && (record.secret || secret);
-    let kind = match record.kind {
-        RecordKind::Registered => proto::ChangeKind::Registered,
-        RecordKind::Set => proto::ChangeKind::Set,
-        RecordKind::Deleted => proto::ChangeKind::Deleted,
-    };
     proto::VariableVersion {
         version: record.version,
         revision: record.revision,
-        kind: kind.into(),
+        kind: wire::record_kind(record.kind).into(),
         value: record.value.as_ref().filter(|_| !redacted).map(value::encode),
         updated_at: Some(timestamp(record.time)),
         updated_by: Some(author(&record.author)),
@@ -72,13 +64,7 @@ pub(in crate::service) fn outcomes(
     outcomes: &[Outcome],
     withheld: impl Fn(&str) -> bool,
 ) -> Vec<proto::OperationOutcome> {
-    let outcome = |outcome: &Outcome| proto::OperationOutcome {
-        name: outcome.name.to_string(),
-        changed: outcome.changed,
-        version: outcome.version,
-        value: outcome.value.as_ref().filter(|_| !withheld(&outcome.name)).map(value::encode),
-    };
-    outcomes.iter().map(outcome).collect()
+    outcomes.iter().map(|outcome| wire::outcome(outcome, withheld(&outcome.name))).collect()
 }
 
 /// One change of an event. `state` is a later state of the session, which knows the specs.

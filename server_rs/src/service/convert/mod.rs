@@ -1,24 +1,20 @@
 //! Between the messages of the protocol and what the server thinks in.
 
 mod answer;
-mod constraints;
-mod spec;
 pub(super) mod tool;
 mod write;
-
-use std::time::Duration;
 
 use prost::bytes::Bytes;
 
 pub(super) use answer::{change, outcomes, sync, variable, version};
-pub(super) use value::encode as encode_value;
 pub(super) use write::{author, parse as parse_write};
 
+pub(super) use crate::wire::{duration, timestamp, value::encode as encode_value};
 use crate::{
     error::Error,
     session::{Incarnation, Position},
-    value::wire as value,
-    variable::{Name, Timestamp},
+    variable::Name,
+    wire::{spec, value},
 };
 
 /// The life meant; none: whichever is current.
@@ -34,17 +30,4 @@ pub(super) fn position(position: Position) -> (u64, Bytes) {
 /// Checks every name of a list.
 pub(super) fn check_names(field: &str, names: &[String]) -> Result<(), Error> {
     names.iter().try_for_each(|name| Name::check(name)).map_err(|error| error.within(field))
-}
-
-pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
-    let (seconds, micros) = (time.0 / 1_000_000, time.0 % 1_000_000);
-    prost_types::Timestamp {
-        seconds: seconds.try_into().unwrap_or(i64::MAX),
-        nanos: i32::try_from(micros * 1_000).unwrap_or_default(),
-    }
-}
-
-/// None for what protobuf cannot say: more than 292 billion years.
-pub(super) fn duration(duration: Duration) -> Option<prost_types::Duration> {
-    duration.try_into().ok()
 }

@@ -11,23 +11,23 @@ use crate::{
     variable::*,
 };
 
-pub(super) const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+pub(crate) const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// A command and its circumstances.
 #[derive(Clone, Debug)]
-pub(super) struct Step {
+pub(crate) struct Step {
     /// How far the clock moves before it, in seconds.
     pub passed: i64,
     pub admin: bool,
     pub command: Command,
 }
 
-pub(super) fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits { variables_per_session: 4, batch_operations: 3, value_bytes: 100, ..Limits::default() }
 }
 
 /// One spec per kind that the model knows; its description is that kind's number.
-pub(super) fn spec(kind: usize) -> Arc<Spec> {
+pub(crate) fn spec(kind: usize) -> Arc<Spec> {
     let float = |min, max| FloatConstraints { min, max, ..FloatConstraints::default() };
     let integer = |min, max| Constraints::Integer(IntegerConstraints { min, max, step: None });
     let free_float = FloatConstraints { allow_nan: true, allow_infinity: true, ..float(None, None) };
@@ -121,7 +121,7 @@ fn command() -> impl Strategy<Value = Command> {
 }
 
 /// A session's first command, and what else comes.
-pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let passed = prop::sample::select(vec![0, 0, 0, 1, 1, -3, 200, 601, 13 * 3600]);
     let step = (passed, prop::bool::weighted(0.8), command()).prop_map(|(passed, admin, command)| Step {
         passed,
@@ -139,34 +139,37 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-pub(super) fn windows() -> impl Strategy<Value = Windows> {
-    (0usize..20, 0u64..3_000, 0usize..5, 0u64..500, 0usize..4, 0usize..4).prop_map(
-        |(log_events, log_bytes, history_versions, history_bytes, deleted_names, idempotency_writes)| Windows {
-            log_events,
-            log_bytes,
-            history_versions,
-            history_bytes,
-            deleted_names,
-            idempotency_writes,
-            idempotency_age: Duration::from_secs(10),
+pub(crate) fn windows() -> impl Strategy<Value = Windows> {
+    (0usize..20, 0u64..3_000, 0usize..5, 0u64..500, 0usize..4, 0u64..500, 0usize..4).prop_map(
+        |(log_events, log_bytes, history_versions, history_bytes, deleted_names, deleted_bytes, idempotency_writes)| {
+            Windows {
+                log_events,
+                log_bytes,
+                history_versions,
+                history_bytes,
+                deleted_names,
+                deleted_bytes,
+                idempotency_writes,
+                idempotency_age: Duration::from_secs(10),
+            }
         },
     )
 }
 
 /// Runs the steps. What each was answered, and the session after it.
-pub(super) fn run(steps: &[Step], mut each: impl FnMut(&Step, Result<Answer, Refused>, &Session)) -> Session {
+pub(crate) fn run(steps: &[Step], mut each: impl FnMut(&Step, Result<Answer, Refused>, &mut Session)) -> Session {
     let mut session = Session { limits: limits(), now: Timestamp(1_000_000_000_000), ..Session::vacant() };
     for step in steps {
         session.now = Timestamp(session.now.0.checked_add_signed(step.passed * 1_000_000).unwrap());
         session.admin = step.admin;
         let result = session.run(&step.command);
-        each(step, result, &session);
+        each(step, result, &mut session);
     }
     session
 }
 
 /// The variables of a slot: name to everything about it, as text.
-pub(super) fn content(slot: &Slot) -> BTreeMap<String, String> {
+pub(crate) fn content(slot: &Slot) -> BTreeMap<String, String> {
     match slot {
         Slot::Live(state) => state.variables().map(|it| (it.name.to_string(), format!("{it:?}"))).collect(),
         Slot::Vacant | Slot::Ended(_) => BTreeMap::new(),

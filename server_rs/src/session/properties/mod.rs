@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test fails by panicking")]
 
-mod commands;
+pub(crate) mod commands;
 mod machine;
 mod mirror;
 mod model;

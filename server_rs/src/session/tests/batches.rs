@@ -138,3 +138,20 @@ fn a_write_says_something_and_says_it_shortly() {
     assert_eq!(field(some(), "", &"k".repeat(129)).as_deref(), Some("idempotency_key"));
     assert_eq!(field(some(), &"ä".repeat(1_024), &"ä".repeat(128)), None);
 }
+
+#[test]
+fn a_write_whose_answer_would_not_fit_into_a_message_is_refused_before_it_is_done() {
+    let mut session = Session::live();
+    session.limits.message_bytes = 3_000;
+    for name in ["a", "b", "c"] {
+        session.act(name, register(plain(Type::String), &*"x".repeat(1_000)));
+        session.act(name, set(""));
+    }
+    let roll_back =
+        |names: &[&str]| names.iter().map(|name| operation(name, Action::Rollback { version: 1 })).collect();
+    let before = session.events.len();
+    let refused = session.write(roll_back(&["a", "b", "c"])).unwrap_err();
+    assert_eq!(refused.error, crate::error::Error::LimitExceeded { limit: "message_bytes", max: 3_000 });
+    assert_eq!(session.events.len(), before);
+    assert!(session.write(roll_back(&["a", "b"])).is_ok());
+}

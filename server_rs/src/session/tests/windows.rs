@@ -17,7 +17,7 @@ fn the_log_keeps_a_contiguous_run_and_says_where_it_begins() {
     assert_eq!(revisions(3), Ok(vec![4, 5, 6]));
     assert_eq!(revisions(5), Ok(vec![6]));
     assert_eq!(revisions(6), Ok(vec![]));
-    assert_eq!(revisions(u64::MAX - 1), Ok(vec![]));
+    assert_eq!((revisions(u64::MAX - 1), revisions(u64::MAX)), (Ok(vec![]), Ok(vec![])));
     assert_eq!(revisions(2), Err(Compacted { oldest: 4 }));
     assert_eq!(revisions(0), Err(Compacted { oldest: 4 }));
 }
@@ -75,4 +75,24 @@ fn a_forgotten_name_still_cannot_fool_an_expected_version() {
     assert!(session.state().history("a").is_none(), "a is forgotten");
     assert_eq!(session.act("a", register(plain(Type::Integer), 1)).version, 7);
     assert_eq!(session.act("b", register(plain(Type::Integer), 1)).version, 3, "b is not");
+}
+
+#[test]
+fn the_histories_of_deleted_names_are_bounded_together_and_their_deletions_are_kept() {
+    let mut session = Session::with_windows(Windows { deleted_bytes: 3_000, ..Windows::default() });
+    for name in ["a", "b", "c", "d"] {
+        session.act(name, register(plain(Type::String), &*"x".repeat(1_000)));
+    }
+    for name in ["a", "b", "c", "d"] {
+        session.act(name, Action::Delete);
+    }
+    let state = session.state();
+    let versions = |name| state.history(name).unwrap().map(|it| it.version).collect::<Vec<_>>();
+    assert_eq!((versions("a"), versions("b")), (vec![2], vec![2]), "the first deleted keep only their deletion");
+    assert_eq!((versions("c"), versions("d")), (vec![2, 1], vec![2, 1]));
+    assert_eq!(state.sync(Some(5), &["a", "b", "c", "d"], &[]).absent.len(), 4);
+    assert_eq!(session.act("a", register(plain(Type::String), "y")).version, 3);
+    session.act("a", Action::Delete);
+    let versions = |name| session.state().history(name).unwrap().map(|it| it.version).collect::<Vec<_>>();
+    assert_eq!((versions("c"), versions("d"), versions("a")), (vec![2, 1], vec![2, 1], vec![4, 3, 2]));
 }

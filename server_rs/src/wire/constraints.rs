@@ -2,14 +2,14 @@ use crate::{
     error::Error,
     proto,
     proto::constraints::Kind,
-    service::convert::value,
     variable::{
         BytesConstraints, ChoiceConstraints, CollectionConstraints, Constraints, EmbeddingConstraints,
         FloatConstraints, IntegerConstraints, ModuleConstraints, Pattern, StringConstraints, TensorConstraints,
     },
+    wire::value,
 };
 
-pub(super) fn parse(kind: Kind) -> Result<Constraints, Error> {
+pub(crate) fn parse(kind: Kind) -> Result<Constraints, Error> {
     Ok(match kind {
         Kind::Float(limits) => Constraints::Float(FloatConstraints {
             min: limits.min,
@@ -50,7 +50,7 @@ pub(super) fn parse(kind: Kind) -> Result<Constraints, Error> {
 }
 
 /// None if there are none.
-pub(super) fn encode(constraints: &Constraints) -> Option<Kind> {
+pub(crate) fn encode(constraints: &Constraints) -> Option<Kind> {
     let dtype = |dtype: Option<_>| dtype.map_or(proto::Dtype::Unspecified, value::encode_dtype).into();
     Some(match constraints {
         Constraints::None => return None,

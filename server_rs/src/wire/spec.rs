@@ -2,11 +2,11 @@ use crate::{
     error::Error,
     proto,
     proto::VariableType,
-    service::convert::constraints,
     variable::{Constraints, Spec, Type},
+    wire::constraints,
 };
 
-pub(super) fn parse(spec: Option<proto::VariableSpec>) -> Result<Spec, Error> {
+pub(crate) fn parse(spec: Option<proto::VariableSpec>) -> Result<Spec, Error> {
     let spec = spec.ok_or_else(|| Error::invalid("spec", "has to be given"))?;
     let ty = parse_type(spec.r#type)?;
     let kind = spec.constraints.and_then(|constraints| constraints.kind);
@@ -39,7 +39,7 @@ fn parse_type(ty: i32) -> Result<Type, Error> {
     })
 }
 
-pub(super) fn encode(spec: &Spec) -> proto::VariableSpec {
+pub(crate) fn encode(spec: &Spec) -> proto::VariableSpec {
     let ty = match spec.ty {
         Type::Float => VariableType::Float,
         Type::Integer => VariableType::Integer,

@@ -2,23 +2,12 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Dtype, MAX_DEPTH, NdArray, Value};
-use crate::{error::Error, proto, proto::value::Kind};
-
-/// Refuses what breaks the rules of `value.proto`, as field `value`.
-impl TryFrom<proto::Value> for Value {
-    type Error = Error;
-
-    fn try_from(value: proto::Value) -> Result<Self, Error> {
-        parse_at("value", value, 0)
-    }
-}
-
-impl From<&Value> for proto::Value {
-    fn from(value: &Value) -> Self {
-        encode(value)
-    }
-}
+use crate::{
+    error::Error,
+    proto,
+    proto::value::Kind,
+    value::{Dtype, MAX_DEPTH, NdArray, Value},
+};
 
 /// The value of a field that has to be given.
 pub(crate) fn parse(field: &str, value: Option<proto::Value>) -> Result<Value, Error> {

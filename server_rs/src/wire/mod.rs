@@ -1,0 +1,78 @@
+//! Between the messages that the protocol and the journal share and what the server thinks in.
+
+pub(crate) mod constraints;
+pub(crate) mod spec;
+pub(crate) mod value;
+
+use std::time::Duration;
+
+use crate::{
+    error::Error,
+    proto,
+    session::{Outcome, RecordKind},
+    value::Value,
+    variable::{Author, Spec, Timestamp},
+};
+
+pub(crate) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+    let (seconds, micros) = (time.0 / 1_000_000, time.0 % 1_000_000);
+    prost_types::Timestamp {
+        seconds: seconds.try_into().unwrap_or(i64::MAX),
+        nanos: i32::try_from(micros * 1_000).unwrap_or_default(),
+    }
+}
+
+/// None for what protobuf cannot say: more than 292 billion years.
+pub(crate) fn duration(duration: Duration) -> Option<prost_types::Duration> {
+    duration.try_into().ok()
+}
+
+pub(crate) fn author(author: &Author) -> proto::Author {
+    proto::Author { name: author.name.to_string(), verified: author.verified }
+}
+
+pub(crate) fn record_kind(kind: RecordKind) -> proto::ChangeKind {
+    match kind {
+        RecordKind::Registered => proto::ChangeKind::Registered,
+        RecordKind::Set => proto::ChangeKind::Set,
+        RecordKind::Deleted => proto::ChangeKind::Deleted,
+    }
+}
+
+/// What an operation did; `withheld` leaves out what the server computed.
+pub(crate) fn outcome(outcome: &Outcome, withheld: bool) -> proto::OperationOutcome {
+    proto::OperationOutcome {
+        name: outcome.name.to_string(),
+        changed: outcome.changed,
+        version: outcome.version,
+        value: outcome.value.as_ref().filter(|_| !withheld).map(value::encode),
+    }
+}
+
+impl From<&Value> for proto::Value {
+    fn from(value: &Value) -> Self {
+        value::encode(value)
+    }
+}
+
+impl TryFrom<proto::Value> for Value {
+    type Error = Error;
+
+    fn try_from(value: proto::Value) -> Result<Self, Error> {
+        value::parse("value", Some(value))
+    }
+}
+
+impl From<&Spec> for proto::VariableSpec {
+    fn from(spec: &Spec) -> Self {
+        spec::encode(spec)
+    }
+}
+
+impl TryFrom<proto::VariableSpec> for Spec {
+    type Error = Error;
+
+    fn try_from(spec: proto::VariableSpec) -> Result<Self, Error> {
+        spec::parse(Some(spec))
+    }
+}
