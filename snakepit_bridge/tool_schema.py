@@ -85,13 +85,13 @@ def signature(function: Callable[..., Any], tool: str, descriptions: Mapping[str
     Raises:
         InvalidRequestError: it takes arguments that cannot travel by name, or of a type that has no schema.
     """
+    hints = _hints(function, tool)
     try:
         given = inspect.signature(function)
     except (TypeError, ValueError):
         refuse(
             tool, "", "Python cannot tell its signature; wrap it in a function of your own, or say arguments_schema="
         )
-    hints = _hints(function, tool)
     types = ArgumentTypes(tool)
     required: list[str] = []
     defaults: dict[str, Callable[[], Any]] = {}

@@ -107,8 +107,10 @@ class _Pump:
                         self.result = decode(event.result)
                         if self.result is not None:
                             self._put(self.result, 0)
+                        break
                     case "failure":
                         error = failure_from_wire(event.failure, message.tool, message.call_id)
+                        break
         except grpc.RpcError as failed:
             error = self._request.failed(failed)
         except BridgeError as unreadable:

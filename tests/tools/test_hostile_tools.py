@@ -344,7 +344,7 @@ async def test_what_was_cancelled_before_its_loop_began_it_gives_its_place_back(
     link = session_of(worker).serving._workers[False]._link
     assert link is not None
     while not all(run.call.cancelled for run in link.runs.values()):
-        time.sleep(0.001)  # noqa: ASYNC251
+        time.sleep(0.001)  # noqa: ASYNC251  the loop is to stay busy
 
     async def given_back() -> bool:
         (known,) = (await worker.tool_status("count")).workers
