@@ -117,6 +117,8 @@ async def _serve(work: Work, context: SessionContext, thing: Any, line: _Line) -
         serving.cancel()
         with suppress(asyncio.CancelledError):
             await serving
+        # Cancelled before it began, it has not.
+        await context.drain(timeout=work.drain_timeout)
 
 
 async def _offered(work: Work, context: SessionContext, thing: Any) -> Tool:

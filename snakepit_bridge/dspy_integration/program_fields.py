@@ -83,10 +83,8 @@ def _field(name: str, field: Any) -> Field:
     said = (field.json_schema_extra or {}).get("desc") or ""
     # What DSPy puts there if nobody says anything.
     description = "" if said == f"${{{name}}}" else said
-    default = field.default
-    if default is MISSING and field.default_factory is not None:
-        default = field.default_factory()
-    return Field(field.annotation, description, default, tuple(field.metadata))
+    # A default_factory is none to DSPy.
+    return Field(field.annotation, description, field.default, tuple(field.metadata))
 
 
 def _parameters_of(program: Any) -> dict[str, Field]:

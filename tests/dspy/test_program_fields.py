@@ -66,7 +66,7 @@ def arguments() -> ProgramArguments:
 def test_the_schema_takes_what_the_fields_take(arguments: ProgramArguments) -> None:
     jsonschema.Draft202012Validator.check_schema(arguments.schema)
     jsonschema.validate(GIVEN, arguments.schema)
-    assert arguments.schema["required"] == ["item", "when", "photo", "history", "count"]
+    assert arguments.schema["required"] == ["item", "when", "photo", "history", "count", "tags"]
     assert arguments.schema["properties"]["item"]["description"] == "what was bought"
     assert arguments.schema["properties"]["mood"]["default"] == "good"
     assert set(arguments.schema["$defs"]) == {"Item", "Mood"}

@@ -262,6 +262,25 @@ async def test_a_program_that_streams_has_to_give_a_prediction(ctx: SessionConte
         await anext(aiter(ctx.stream_tool("streamed", question="why?")))
 
 
+async def test_a_program_that_leaves_takes_nobody_with_it(ctx: SessionContext) -> None:
+    class Leaving(dspy.Module):
+        async def aforward(self, question: str) -> Any:
+            raise SystemExit(question)
+
+    class LeavingAtOnce(dspy.Module):
+        def forward(self, question: str) -> Any:
+            raise SystemExit(question)
+
+    for number, (program, stream) in enumerate(
+        [(Leaving(), None), (LeavingAtOnce(), None), (Leaving(), list), (LeavingAtOnce(), list)]
+    ):
+        await sb.serve_program_async(ctx, f"leaving{number}", program, stream=stream)
+        for _ in range(2):
+            with pytest.raises(ToolFailedError, match="SystemExit: bye"):
+                async for _ in ctx.stream_tool(f"leaving{number}", question="bye"):
+                    pass
+
+
 @pytest.mark.parametrize("stream", [["draft"], ["nothing"], "answer", ["first.reasoning"]])
 def test_what_cannot_be_streamed_is_refused_when_it_is_served(stream: Any, blocking: BlockingContext) -> None:
     class Twice(dspy.Module):

@@ -229,6 +229,15 @@ def test_processes_end_with_a_supervisor_that_is_killed(start: Start, blocking: 
         assert blocking.list_tools() == []
 
 
+def test_it_ends_with_its_standard_input_if_told_to(start: Start, blocking: BlockingContext) -> None:
+    with start("plain:pid", "--until-stdin-closes") as worker:
+        worker.serving()
+        assert worker.process.stdin is not None
+        worker.process.stdin.close()
+        assert worker.ended() == 0
+        assert blocking.list_tools() == []
+
+
 @pytest.mark.parametrize(
     ("target", "options", "said"),
     [

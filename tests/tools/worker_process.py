@@ -68,6 +68,8 @@ class WorkerProcess:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         # What it started notices, and ends too.
+        if self.process.stdin is not None and self.process.stdin.closed:
+            self.process.stdin = None
         self.process.communicate(timeout=_LONG)
 
 
