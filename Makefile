@@ -78,10 +78,11 @@ stubs: $(STAMPS)/dev ## Writes the Python code of the protocol anew.
 		proto/snakepit_bridge/v1/*.proto
 
 bench: $(STAMPS)/dev ## Measures the optimised server beside its peers; see benchmarks/.
-	cargo build --release --workspace --bins
+	cargo build --release --workspace --bins --examples
 	SNAKEPIT_SERVER_BINARY=$(TARGET)/release/snakepit $(PY) benchmarks/start_up.py
 	SNAKEPIT_SERVER_BINARY=$(TARGET)/release/snakepit $(PY) benchmarks/bound_call.py
 	SNAKEPIT_SERVER_BINARY=$(TARGET)/release/snakepit $(PY) benchmarks/forward_cost.py
+	SNAKEPIT_NATIVE_SERVER=$(TARGET)/release/examples/native_echo $(PY) benchmarks/tool_calls.py
 
 clean: ## Removes what was built, and the environments.
 	cargo clean

@@ -21,25 +21,51 @@ if TYPE_CHECKING:
     from snakepit_bridge.batch import Batch
     from snakepit_bridge.blocking import BlockingContext
     from snakepit_bridge.changes import Change
+    from snakepit_bridge.current import RunningCall, current_call
     from snakepit_bridge.exceptions import BridgeError
     from snakepit_bridge.server import LocalServer, local_server
     from snakepit_bridge.session_context import SessionContext
+    from snakepit_bridge.tool_stream import BlockingToolStream, ToolStream
+    from snakepit_bridge.tools import (
+        Attempt,
+        CallStatus,
+        LatencyBucket,
+        Retry,
+        Tool,
+        ToolResult,
+        ToolStats,
+        ToolStatus,
+        ToolWorker,
+    )
     from snakepit_bridge.variables import Author, Outcome, Variable, VariableVersion
     from snakepit_bridge.watch import BlockingWatch, Watch
 
 __all__ = [
+    "Attempt",
     "Author",
     "Batch",
     "BlockingContext",
+    "BlockingToolStream",
     "BlockingWatch",
     "BridgeError",
+    "CallStatus",
     "Change",
+    "LatencyBucket",
     "LocalServer",
     "Outcome",
+    "Retry",
+    "RunningCall",
     "SessionContext",
+    "Tool",
+    "ToolResult",
+    "ToolStats",
+    "ToolStatus",
+    "ToolStream",
+    "ToolWorker",
     "Variable",
     "VariableVersion",
     "Watch",
+    "current_call",
     "exceptions",
     "local_server",
 ]
@@ -49,18 +75,31 @@ __all__ = [
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 _HOMES = {
+    "Attempt": "tools",
     "Author": "variables",
     "Batch": "batch",
     "BlockingContext": "blocking",
+    "BlockingToolStream": "tool_stream",
     "BlockingWatch": "watch",
     "BridgeError": "exceptions",
+    "CallStatus": "tools",
     "Change": "changes",
+    "LatencyBucket": "tools",
     "LocalServer": "server",
     "Outcome": "variables",
+    "Retry": "tools",
+    "RunningCall": "current",
     "SessionContext": "session_context",
+    "Tool": "tools",
+    "ToolResult": "tools",
+    "ToolStats": "tools",
+    "ToolStatus": "tools",
+    "ToolStream": "tool_stream",
+    "ToolWorker": "tools",
     "Variable": "variables",
     "VariableVersion": "variables",
     "Watch": "watch",
+    "current_call": "current",
     "local_server": "server",
 }
 

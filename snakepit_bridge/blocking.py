@@ -1,21 +1,21 @@
-"""A session's variables, for blocking code."""
+"""A session's variables and tools, for blocking code."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, Literal, Self
 
 from snakepit_bridge import reads, writes
 from snakepit_bridge.batch import Batch
+from snakepit_bridge.blocking_tool_methods import BlockingToolMethods
 from snakepit_bridge.session import Session
-from snakepit_bridge.settings import refuse_pickle
 from snakepit_bridge.transport import BLOCKING, finish
 from snakepit_bridge.variables import Outcome, Variable, VariableVersion
 from snakepit_bridge.watch import BlockingWatch
 
 
-class BlockingContext:
+class BlockingContext(BlockingToolMethods):
     """The twin of a `SessionContext`: the same session, mirror and connection, as plain calls.
 
     From any thread, inside a running event loop too, which it then blocks for one rpc. Every method is described, with
@@ -30,21 +30,6 @@ class BlockingContext:
     def blocking(self) -> Self:
         """Itself."""
         return self
-
-    @property
-    def address(self) -> str:
-        """The server's address."""
-        return self._session.address
-
-    @property
-    def session_id(self) -> str:
-        """The session's id."""
-        return self._session.session_id
-
-    @property
-    def revision(self) -> int:
-        """The highest revision of the session that this client has seen; 0 before the first use."""
-        return self._session.revision
 
     def register_variable(
         self,
@@ -167,15 +152,6 @@ class BlockingContext:
 
     def __iter__(self) -> Iterator[str]:
         return iter([variable.name for variable in self.list_variables()])
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
-
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        refuse_pickle("SessionContext")
 
     def __repr__(self) -> str:
         return f"<BlockingContext {self.session_id!r} at {self.address or 'a local server'}>"

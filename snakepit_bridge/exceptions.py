@@ -26,6 +26,7 @@ __all__ = [
     "SessionExpiredError",
     "SessionNotFoundError",
     "ToolExistsError",
+    "ToolFailedError",
     "ToolNotFoundError",
     "ToolUnavailableError",
     "TypeMismatchError",
@@ -226,20 +227,84 @@ class LimitExceededError(BridgeError):
         return self._number("max")
 
 
-class ToolNotFoundError(BridgeError):
-    """The session has no such tool. Facts: tool."""
+class _AboutToolError(BridgeError):
+    @property
+    def tool(self) -> str:
+        """The tool's name."""
+        return self.facts.get("tool", "")
+
+    @property
+    def call_id(self) -> str:
+        """The call's id; "" if there was none yet."""
+        return self.facts.get("call", "")
 
 
-class ToolExistsError(BridgeError):
-    """Another tool of that name is offered. Facts: tool."""
+class ToolNotFoundError(_AboutToolError):
+    """The session has no such tool. Facts: session, tool, closest."""
+
+    @property
+    def closest(self) -> list[str]:
+        """The nearest existing names, nearest first."""
+        return [name for name in self.facts.get("closest", "").split(",") if name]
 
 
-class ToolUnavailableError(BridgeError):
-    """Nobody can run the tool now. Facts: tool."""
+class ToolExistsError(_AboutToolError):
+    """The tool is offered already, and is another: other description, schema or policy. Facts: tool."""
 
 
-class CallCancelledError(BridgeError):
-    """A call was cancelled. Facts: call, by."""
+class ToolUnavailableError(_AboutToolError):
+    """Nobody can run the tool now, or its worker was lost. Facts: tool, call, dispatched, cause."""
+
+    @property
+    def dispatched(self) -> bool:
+        """Whether it may have run."""
+        return self.facts.get("dispatched") == "true"
+
+
+class CallCancelledError(_AboutToolError):
+    """A call was cancelled, by someone other than who awaited it. Facts: tool, call, by."""
+
+    @property
+    def by(self) -> str:
+        """Who cancelled it, as far as the server knows."""
+        return self.facts.get("by", "")
+
+
+class ToolFailedError(_AboutToolError):
+    """The tool itself failed. Where what it raised is a built-in exception, or derives from one, this is one too.
+
+    So `except ValueError` catches a ValueError that was raised in another process. Facts: tool, call, type, message,
+    bases, retryable, traceback.
+    """
+
+    @property
+    def type(self) -> str:
+        """The name of the class that was raised, without its module."""
+        return self.facts.get("type", "")
+
+    @property
+    def remote_message(self) -> str:
+        """What was raised says, word for word."""
+        return self.facts.get("message", "")
+
+    @property
+    def retryable(self) -> bool:
+        """Whether another try might go well, as its worker says."""
+        return self.facts.get("retryable") == "true"
+
+    @property
+    def remote_traceback(self) -> str:
+        """Where it was raised, if the tool was offered with `traceback=True`; else ""."""
+        return self.facts.get("traceback", "")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_failed, (self.message, self.facts)
+
+
+def _rebuild_failed(message: str, facts: dict[str, str]) -> BridgeError:
+    from snakepit_bridge.failures import failed_class
+
+    return failed_class(tuple(facts.get("bases", "").split(",")))(message, facts)
 
 
 class ServerUnavailableError(BridgeError):
@@ -250,8 +315,11 @@ class ServerStartError(BridgeError):
     """A local server could not be started."""
 
 
-class CallTimeoutError(BridgeError, TimeoutError):
-    """No answer in time. A write may or may not have been applied. Facts: address, timeout (seconds)."""
+class CallTimeoutError(_AboutToolError, TimeoutError):
+    """No answer in time. A write may or may not have been applied, a tool may have run.
+
+    Facts: address, timeout (seconds), and of a tool: tool, call.
+    """
 
 
 class BindingError(BridgeError, ValueError):

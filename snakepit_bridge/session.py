@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import builtins
 import os
 import random
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 import grpc
 
-from snakepit_bridge import reads, writes
+from snakepit_bridge import process, reads, writes
 from snakepit_bridge.exceptions import (
     BridgeError,
     ForkedProcessError,
@@ -25,8 +24,18 @@ from snakepit_bridge.exceptions import (
 )
 from snakepit_bridge.freshness import Freshness
 from snakepit_bridge.mirror import Feed, Mirror, Snapshot
+from snakepit_bridge.serving import Serving
 from snakepit_bridge.settings import Settings, refuse_pickle, user
-from snakepit_bridge.transport import API_VERSION, ASYNCIO, BLOCKING, Connection, Waiting, finish, in_thread, translate
+from snakepit_bridge.transport import (
+    API_VERSION,
+    ASYNCIO,
+    BLOCKING,
+    Connection,
+    Waiting,
+    finish,
+    in_thread,
+    translate,
+)
 from snakepit_bridge.v1 import server_pb2, session_pb2
 from snakepit_bridge.v1 import variable_pb2 as pb
 
@@ -66,7 +75,8 @@ class Session:
         self._lock = threading.Lock()
         self._streams: weakref.WeakSet[Any] = weakref.WeakSet()
         self._freshness = Freshness(self)
-        _sessions.add(self)
+        self.serving = Serving(self)
+        process.adopt(self)
 
     # A channel can be neither copied nor sent; whoever copies a program shares its session.
     def __copy__(self) -> Self:
@@ -90,14 +100,14 @@ class Session:
 
         Openers that race all ask for the same incarnation, so that it does not matter who is first.
         """
-        if self._forked or _forked_after_connecting:
+        if self._forked or process.forked_after_connecting():
             raise ForkedProcessError(
                 f"session {self.session_id!r}: this process was forked from one that had a connection, which gRPC does "
                 "not survive; start workers with multiprocessing's 'spawn' or 'forkserver' method",
                 {"session": self.session_id},
             )
         if self.closing.is_set():
-            raise self._closed()
+            raise self.closed()
         if self.incarnation:
             return
         await self._connect(waiting)
@@ -167,20 +177,21 @@ class Session:
     ) -> T:
         """One rpc, never repeated."""
         try:
-            return await waiting.call(method, request, within, bare=bare)
+            return await waiting.call(method, request, within, () if bare else None)
         except grpc.RpcError as error:
             raise self.translated(error, within) from None
         except ValueError:
             # How grpcio says that the channel was closed meanwhile.
             if self.closing.is_set():
-                raise self._closed() from None
+                raise self.closed() from None
             raise
 
     def translated(self, error: grpc.RpcError, within: float | None = None) -> BridgeError:
         """The exception for a failed rpc."""
-        return self._closed() if self.closing.is_set() else translate(error, self.address, within)
+        return self.closed() if self.closing.is_set() else translate(error, self.address, within)
 
-    def _closed(self) -> SessionClosedError:
+    def closed(self) -> SessionClosedError:
+        """What is raised once it was closed."""
         return SessionClosedError(f"session {self.session_id!r} was closed; connect anew", {"session": self.session_id})
 
     def saw(self, revision: int) -> None:
@@ -278,22 +289,3 @@ class Session:
 def _close_server(starting: Future[LocalServer]) -> None:
     if starting.exception() is None:
         starting.result().close()
-
-
-_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
-_forked_after_connecting = False
-
-
-def _after_fork() -> None:
-    global _forked_after_connecting  # noqa: PLW0603
-    for session in list(_sessions):
-        _forked_after_connecting |= session.forked()
-
-
-def _at_exit() -> None:
-    for session in list(_sessions):
-        session.close()
-
-
-os.register_at_fork(after_in_child=_after_fork)
-atexit.register(_at_exit)

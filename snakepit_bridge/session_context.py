@@ -1,4 +1,4 @@
-"""A session's variables, for async code; `.blocking` is the same for any other."""
+"""A session's variables and tools, for async code; `.blocking` is the same for any other."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from os import PathLike
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, Literal, Self
 
 from snakepit_bridge import reads, writes
 from snakepit_bridge.batch import Batch
 from snakepit_bridge.blocking import BlockingContext
 from snakepit_bridge.session import Session
-from snakepit_bridge.settings import Freshness, Settings, address_or_default, refuse_pickle, session_id_or_default
+from snakepit_bridge.settings import Freshness, Settings, address_or_default, session_id_or_default
+from snakepit_bridge.tool_methods import ToolMethods
 from snakepit_bridge.transport import ASYNCIO, BLOCKING, finish
 from snakepit_bridge.variables import Outcome, Variable, VariableVersion
 from snakepit_bridge.watch import Watch
@@ -20,7 +21,7 @@ from snakepit_bridge.watch import Watch
 __all__ = ["Session", "SessionContext", "session_of"]
 
 
-class SessionContext:
+class SessionContext(ToolMethods):
     """One session on one server. Usable from every event loop and thread at once, with or without `async with`.
 
     `connect` and `local` do no I/O; the first use, or entering it, opens the session. Plain `with` yields the blocking
@@ -46,6 +47,7 @@ class SessionContext:
         create: bool = True,
         ttl: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        tool_concurrency: int = 16,
     ) -> Self:
         """A session on a running server. Times are in seconds.
 
@@ -60,8 +62,12 @@ class SessionContext:
             create: whether the first use makes the session if there is none.
             ttl: how long a session made here outlives its last use; None: for ever.
             metadata: labels for a session made here.
+            tool_concurrency: how many calls of the tools offered here run at once.
         """
-        settings = Settings(freshness, max_staleness, sync_timeout, timeout, strict, create, ttl, dict(metadata or {}))
+        labels = dict(metadata or {})
+        settings = Settings(
+            freshness, max_staleness, sync_timeout, timeout, strict, create, ttl, labels, tool_concurrency
+        )
         return cls(Session(address_or_default(address), session_id_or_default(session_id), settings))
 
     @classmethod
@@ -76,6 +82,7 @@ class SessionContext:
         strict: bool = True,
         ttl: float | None = None,
         metadata: Mapping[str, str] | None = None,
+        tool_concurrency: int = 16,
         data_dir: str | PathLike[str] | None = None,
     ) -> Self:
         """A session on a server of its own, started at the first use and ended with this context; like `connect`.
@@ -84,7 +91,17 @@ class SessionContext:
         until the server runs. Raises ServerStartError, at the first use, if there is none to start, or if another
         server has the directory.
         """
-        settings = Settings(freshness, max_staleness, sync_timeout, timeout, strict, True, ttl, dict(metadata or {}))  # noqa: FBT003
+        labels = dict(metadata or {})
+        settings = Settings(
+            freshness,
+            max_staleness,
+            sync_timeout,
+            timeout,
+            strict,
+            ttl=ttl,
+            metadata=labels,
+            tool_concurrency=tool_concurrency,
+        )
         from snakepit_bridge.server import local_server
 
         launch = partial(local_server, data_dir=data_dir)
@@ -94,21 +111,6 @@ class SessionContext:
     def blocking(self) -> BlockingContext:
         """The same session for blocking code: from any thread, inside a running event loop too."""
         return self._blocking
-
-    @property
-    def address(self) -> str:
-        """The server's address."""
-        return self._session.address
-
-    @property
-    def session_id(self) -> str:
-        """The session's id."""
-        return self._session.session_id
-
-    @property
-    def revision(self) -> int:
-        """The highest revision of the session that this client has seen; 0 before the first use."""
-        return self._session.revision
 
     async def register_variable(
         self,
@@ -281,15 +283,6 @@ class SessionContext:
 
     def __exit__(self, *_: object) -> None:
         self._session.close()
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
-
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        refuse_pickle("SessionContext")
 
     def __repr__(self) -> str:
         return f"<SessionContext {self.session_id!r} at {self.address or 'a local server'}>"

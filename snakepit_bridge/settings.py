@@ -10,6 +10,8 @@ from snakepit_bridge.exceptions import InvalidRequestError
 
 Freshness = Literal["latest", "streamed"]
 
+# What the server accepts of a worker.
+_MOST_CONCURRENCY = 10_000
 _DEFAULT_ADDRESS = "127.0.0.1:50051"
 
 
@@ -25,6 +27,7 @@ class Settings:
     create: bool = True
     ttl: float | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    tool_concurrency: int = 16
 
     def __post_init__(self) -> None:
         """Refuses what cannot be meant."""
@@ -35,6 +38,8 @@ class Settings:
         for name in ("sync_timeout", "timeout"):
             if not getattr(self, name) > 0:
                 raise _refused(name, getattr(self, name), "more than 0 seconds")
+        if not 1 <= self.tool_concurrency <= _MOST_CONCURRENCY:
+            raise _refused("tool_concurrency", self.tool_concurrency, f"1 to {_MOST_CONCURRENCY} calls")
 
 
 def _refused(name: str, value: object, wanted: str) -> InvalidRequestError:

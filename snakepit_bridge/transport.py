@@ -25,12 +25,14 @@ from snakepit_bridge.exceptions import (
 )
 from snakepit_bridge.v1.server_pb2_grpc import ServerServiceStub
 from snakepit_bridge.v1.session_pb2_grpc import SessionServiceStub
+from snakepit_bridge.v1.tool_pb2_grpc import ToolServiceStub
 from snakepit_bridge.v1.variable_pb2_grpc import VariableServiceStub
 
 T = TypeVar("T")
 
 API_VERSION = 1
-METADATA = (("snakepit-api-version", str(API_VERSION)),)
+Metadata = tuple[tuple[str, str], ...]
+METADATA: Metadata = (("snakepit-api-version", str(API_VERSION)),)
 MESSAGE_BYTES = 32 * 1024 * 1024
 
 _DOMAIN = "snakepit_bridge.v1"
@@ -61,15 +63,20 @@ class Connection:
         self.server = ServerServiceStub(self.channel)
         self.session = SessionServiceStub(self.channel)
         self.variable = VariableServiceStub(self.channel)
+        self.tool = ToolServiceStub(self.channel)
 
 
 class Waiting(Protocol):
     """How to wait for something."""
 
     async def call(
-        self, method: grpc.UnaryUnaryMultiCallable[Any, T], request: Any, within: float, *, bare: bool = False
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Any, T],
+        request: Any,
+        within: float | None,
+        metadata: Metadata | None = None,
     ) -> T:
-        """One rpc; raises grpc.RpcError. A bare one leaves out the api version, which `open` has told the server."""
+        """One rpc; raises grpc.RpcError. Unless `metadata` says otherwise, it tells the server the api version."""
 
     async def result(self, future: Future[T], within: float | None) -> T:
         """The future's result; raises TimeoutError."""
@@ -82,10 +89,14 @@ class Blocking:
     """Waits by blocking the calling thread."""
 
     async def call(
-        self, method: grpc.UnaryUnaryMultiCallable[Any, T], request: Any, within: float, *, bare: bool = False
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Any, T],
+        request: Any,
+        within: float | None,
+        metadata: Metadata | None = None,
     ) -> T:
         """One rpc; raises grpc.RpcError."""
-        return method(request, timeout=within, metadata=None if bare else METADATA)
+        return method(request, timeout=within, metadata=METADATA if metadata is None else metadata)
 
     async def result(self, future: Future[T], within: float | None) -> T:
         """The future's result; raises TimeoutError."""
@@ -100,10 +111,14 @@ class Asyncio:
     """Waits in the running event loop. Cancelling the task cancels its rpc."""
 
     async def call(
-        self, method: grpc.UnaryUnaryMultiCallable[Any, T], request: Any, within: float, *, bare: bool = False
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Any, T],
+        request: Any,
+        within: float | None,
+        metadata: Metadata | None = None,
     ) -> T:
         """One rpc; raises grpc.RpcError."""
-        rpc = method.future(request, timeout=within, metadata=None if bare else METADATA)
+        rpc = method.future(request, timeout=within, metadata=METADATA if metadata is None else metadata)
         try:
             await wait_done(rpc.add_done_callback)
         except asyncio.CancelledError:

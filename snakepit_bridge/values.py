@@ -47,6 +47,12 @@ def encode(value: object, name: str = "") -> pb.Value:
         InvalidRequestError: the value nests deeper than 30 levels, or its text is not valid Unicode.
     """
     message = pb.Value()
+    encode_into(message, value, name)
+    return message
+
+
+def encode_into(message: pb.Value, value: object, name: str = "") -> None:
+    """Puts a Python value into an empty message; raises like `encode`, and then leaves half of it there."""
     try:
         _encode_into(message, value, name, MAX_DEPTH)
     except UnicodeEncodeError as error:
@@ -55,7 +61,6 @@ def encode(value: object, name: str = "") -> pb.Value:
             "which UTF-8 cannot carry; decode the text properly or send bytes",
             {"field": "value", "variable": name},
         ) from None
-    return message
 
 
 def _encode_into(message: pb.Value, value: object, name: str, depth: int) -> None:

@@ -22,9 +22,7 @@ _BUILT = Path(__file__).parents[1] / "target" / "debug"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How much the tests under fire do; here, where pytest asks for options."""
     parser.addoption("--forwards", type=int, default=2100, help="forwards to check for consistency (default: 2100)")
-    parser.addoption(
-        "--calls", type=int, default=500, help="tool calls to make while workers are killed (default: 500)"
-    )
+    parser.addoption("--calls", type=int, default=1500, help="tool calls while workers are killed (default: 1500)")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.optimization import MESSAGES, UNSEEN
+from tests.dspy.agents import ANSWER, calling
 from tests.recording_lm import RecordingLM
 
 ROOT = Path(__file__).parent.parent
@@ -101,6 +102,28 @@ def test_batch_configuration_shows(recording_lm: RecordingLM) -> None:
     assert "batch sent: {'llm_temperature': 0.5, 'llm_max_tokens': 150}" in lines
     assert "someone was faster: llm_temperature is at version 4, not 1" in lines
     assert "top_p still: 0.9" in lines
+
+
+def test_tools_shows(recording_lm: RecordingLM) -> None:
+    recording_lm.reply(calling(("population", {"city": "Paris"})))
+    lines = run("tools", **asking(recording_lm))
+    missing = "no city named Atlantis; there are Paris, Rome, Oslo"
+    assert lines[1:] == [
+        "offering population",
+        "serving support_agent",
+        "population(city), by 1 worker: Looks up how many people live in a city.",
+        "support_agent(question), by 1 worker: Given the fields `question`, produce the fields `answer`.",
+        "step 1: t -> population({'city': 'Paris'}) -> 2113705",
+        "step 2: t -> finish({}) -> Completed.",
+        f"answer at revision 2: {ANSWER}",
+        "refused: InvalidRequestError",
+        f"raised there and here: tool 'population' failed with KeyError: {missing!r}",
+    ]
+    assert ["2113705" in str(body["messages"]) for body in recording_lm.requests] == [False, True, True]
+
+
+def test_tools_shows_the_same_with_the_scripted_lm() -> None:
+    assert "answer at revision 2: 2113705" in run("tools")
 
 
 def test_optimization_shows(recording_lm: RecordingLM) -> None:

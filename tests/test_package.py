@@ -12,8 +12,10 @@ import pytest
 
 EXPORTS = {
     "snakepit_bridge": {
-        "Author", "Batch", "BlockingContext", "BlockingWatch", "BridgeError", "Change", "LocalServer", "Outcome",
-        "SessionContext", "Variable", "VariableVersion", "Watch", "exceptions", "local_server",
+        "Attempt", "Author", "Batch", "BlockingContext", "BlockingToolStream", "BlockingWatch", "BridgeError",
+        "CallStatus", "Change", "LatencyBucket", "LocalServer", "Outcome", "Retry", "RunningCall", "SessionContext",
+        "Tool", "ToolResult", "ToolStats", "ToolStatus", "ToolStream", "ToolWorker", "Variable", "VariableVersion",
+        "Watch", "current_call", "exceptions", "local_server",
     },
     "snakepit_bridge.dspy_integration": {
         "MODULE_REGISTRY", "BindingError", "Effective", "ModelNotAllowedError", "ModuleVariableResolver",
@@ -24,6 +26,7 @@ EXPORTS = {
         "bind_matching_async", "bindings", "carry", "create_variable_aware_module", "effective", "on_change",
         "revision_of", "snapshot", "unbind", "EnvelopeError", "LiveProgramWarning", "Published", "dump", "freeze",
         "freeze_async", "load", "load_bindings", "load_bindings_async", "save_bindings", "publish", "publish_async",
+        "ParallelReActV2", "RemoteTool", "remote_tools", "remote_tools_async", "serve_program", "serve_program_async",
     },
     "snakepit_bridge.local_lm": {"LocalLM", "LocalModelError", "cached_model", "fetch_model"},
 }  # fmt: skip
@@ -37,8 +40,9 @@ def test_the_exported_names_are_exactly_these(module: str) -> None:
     assert all(hasattr(importlib.import_module(module), name) for name in exported)
 
 
-def test_importing_the_client_imports_neither_dspy_nor_numpy() -> None:
-    code = "import sys, snakepit_bridge; print(*({'dspy', 'numpy', 'litellm', 'xllamacpp'} & set(sys.modules)))"
+def test_importing_the_client_imports_neither_dspy_nor_numpy_nor_pydantic() -> None:
+    heavy = "{'dspy', 'numpy', 'pydantic', 'litellm', 'xllamacpp'}"
+    code = f"import sys; from snakepit_bridge import *; print(*({heavy} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == []
 

@@ -4,6 +4,7 @@
 //! `value`. `session` and below are pure: no clock, no I/O, no async. `wire` has the messages that `service` and
 //! `journal` share.
 
+pub mod client;
 pub mod config;
 pub mod error;
 pub mod journal;

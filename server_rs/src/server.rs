@@ -2,16 +2,19 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
 use crate::{
     config::{Limits, Windows},
+    error::Error,
     journal::{Home, Memory},
     service,
     store::{Clock, Principal, Store},
-    tool::{BreakerPolicy, hub::Hub},
+    tool::{BreakerPolicy, Tool, hub::Hub},
 };
 
 /// The version of the protocol this server speaks.
@@ -54,9 +57,21 @@ impl Server {
             heartbeat: Duration::from_secs(5),
             sweep_interval: Duration::from_secs(1),
             breaker: BreakerPolicy::default(),
+            tools: Vec::new(),
             insecure: false,
         }
     }
+}
+
+/// Why a server could not be run, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A native tool cannot be offered: its name or its schema is none, or there are two of one name.
+    #[error("a native tool cannot be offered: {0}")]
+    Tool(#[from] Error),
+    /// The connections failed.
+    #[error(transparent)]
+    Transport(#[from] tonic::transport::Error),
 }
 
 /// A server to be.
@@ -69,6 +84,7 @@ pub struct Builder<H> {
     heartbeat: Duration,
     sweep_interval: Duration,
     breaker: BreakerPolicy,
+    tools: Vec<Tool>,
     insecure: bool,
 }
 
@@ -76,8 +92,8 @@ impl<H: Home> Builder<H> {
     /// Where events become durable.
     #[must_use]
     pub fn journal<Other: Home>(self, home: Other) -> Builder<Other> {
-        let Self { home: _, limits, windows, principal, heartbeat, sweep_interval, breaker, insecure } = self;
-        Builder { home, limits, windows, principal, heartbeat, sweep_interval, breaker, insecure }
+        let Self { home: _, limits, windows, principal, heartbeat, sweep_interval, breaker, tools, insecure } = self;
+        Builder { home, limits, windows, principal, heartbeat, sweep_interval, breaker, tools, insecure }
     }
 
     /// What the server accepts.
@@ -116,6 +132,26 @@ impl<H: Home> Builder<H> {
         Self { breaker, ..self }
     }
 
+    /// Offers an async function of this program to every session: see [`Tool::new`].
+    #[must_use]
+    pub fn tool<A, F, R, T, E>(self, name: &str, function: F) -> Self
+    where
+        A: DeserializeOwned + JsonSchema + 'static,
+        F: Fn(A) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<T, E>> + Send + 'static,
+        T: Serialize,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.native_tool(Tool::new(name, function))
+    }
+
+    /// Offers a tool that this program runs itself to every session.
+    #[must_use]
+    pub fn native_tool(mut self, tool: Tool) -> Self {
+        self.tools.push(tool);
+        self
+    }
+
     /// Says that strangers can reach this server, for clients that ask.
     #[must_use]
     pub fn insecure(self, insecure: bool) -> Self {
@@ -128,10 +164,11 @@ impl<H: Home> Builder<H> {
         self,
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send,
-    ) -> Result<(), tonic::transport::Error> {
+    ) -> Result<(), ServeError> {
         let streams = u32::try_from(self.limits.streams_per_connection).unwrap_or(u32::MAX);
         let store = Store::new(self.home, self.limits, self.windows);
         let tools = Hub::start(store.limits(), self.breaker, Clock::start());
+        tools.host(self.tools, store.limits().tool_schema_bytes)?;
         let stopping = CancellationToken::new();
         let serving = Arc::new(Serving {
             store: store.clone(),
@@ -167,7 +204,7 @@ impl<H: Home> Builder<H> {
             tracing::warn!("some clients did not let go; stopping without them");
         };
         tokio::select! {
-            ended = served => ended,
+            ended = served => Ok(ended?),
             () = stop => Ok(()),
             () = sweep => Ok(()),
         }

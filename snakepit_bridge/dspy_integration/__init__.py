@@ -9,6 +9,9 @@ A bound program is never mutated by a call. Its outermost call takes one snapsho
 inside is read through that: generation parameters, models, instructions, demos, attributes. The rows of DSPy's
 histories then say with which: `snakepit_revision` and `snakepit_session`.
 
+Programs call tools of other processes, and are tools for them: `remote_tools` gives an agent those of a session,
+`serve_program` offers a program as one.
+
 Loggers, all below `snakepit_bridge`; no secret is ever logged:
 
     dspy_integration.binder     info     what was bound and unbound
@@ -41,12 +44,15 @@ from snakepit_bridge.dspy_integration.modules import (
     VariableAwareReAct,
     VariableAwareRefine,
 )
+from snakepit_bridge.dspy_integration.parallel_agent import AGENTS as _AGENTS
 from snakepit_bridge.dspy_integration.publishing import Published, publish, publish_async
+from snakepit_bridge.dspy_integration.remote_tool import RemoteTool, remote_tools, remote_tools_async
 from snakepit_bridge.dspy_integration.report import Effective
 from snakepit_bridge.dspy_integration.resolver import MODULE_REGISTRY as _MODULE_REGISTRY
 from snakepit_bridge.dspy_integration.resolver import ModuleVariableResolver, create_variable_aware_module
 from snakepit_bridge.dspy_integration.saved import load_bindings, load_bindings_async, save_bindings
 from snakepit_bridge.dspy_integration.scope import revision_of, snapshot
+from snakepit_bridge.dspy_integration.serving import serve_program, serve_program_async
 from snakepit_bridge.dspy_integration.tables import Tables
 from snakepit_bridge.dspy_integration.variable_module import VariableModule
 from snakepit_bridge.exceptions import BindingError, EnvelopeError, ModelNotAllowedError, UnknownModuleError
@@ -60,6 +66,7 @@ __all__ = [
     "ModelNotAllowedError",
     "ModuleVariableResolver",
     "Published",
+    "RemoteTool",
     "Tables",
     "UnknownModuleError",
     "Var",
@@ -88,8 +95,12 @@ __all__ = [
     "on_change",
     "publish",
     "publish_async",
+    "remote_tools",
+    "remote_tools_async",
     "revision_of",
     "save_bindings",
+    "serve_program",
+    "serve_program_async",
     "snapshot",
     "unbind",
 ]
@@ -103,8 +114,9 @@ if TYPE_CHECKING:
     from snakepit_bridge.dspy_integration.modules import VariableAwareProgramOfThought as VariableAwareProgramOfThought
     from snakepit_bridge.dspy_integration.modules import VariableAwareReActV2 as VariableAwareReActV2
     from snakepit_bridge.dspy_integration.modules import VariableAwareRLM as VariableAwareRLM
+    from snakepit_bridge.dspy_integration.parallel_agent import ParallelReActV2 as ParallelReActV2
 else:
     # As many of them as the installed DSPy has.
-    globals().update({cls.__name__: cls for cls in _AWARE.values()})
+    globals().update({cls.__name__: cls for cls in (*_AWARE.values(), *_AGENTS)})
 
-__all__ += [cls.__name__ for cls in _AWARE.values() if cls.__name__ not in __all__]
+__all__ += [cls.__name__ for cls in (*_AWARE.values(), *_AGENTS) if cls.__name__ not in __all__]

@@ -74,5 +74,13 @@ def test_facts_are_attributes() -> None:
     assert (missing.variable, missing.closest) == ("x", ["y", "z"])
     assert exceptions.VariableNotFoundError("no").closest == []
     assert exceptions.CompactedError("no", {"oldest": "7"}).oldest == 7
+    tool = {"tool": "t", "call": "c", "closest": "a,b", "by": "me", "dispatched": "true"}
+    assert exceptions.ToolNotFoundError("no", tool).closest == ["a", "b"]
+    unavailable = exceptions.ToolUnavailableError("no", tool)
+    assert (unavailable.tool, unavailable.call_id, unavailable.dispatched) == ("t", "c", True)
+    assert exceptions.ToolUnavailableError("no").dispatched is False
+    assert exceptions.CallCancelledError("no", tool).by == "me"
+    failed = exceptions.ToolFailedError("no", tool)
+    assert (failed.type, failed.retryable, failed.remote_message, failed.remote_traceback) == ("", False, "", "")
     limit = exceptions.LimitExceededError("no", {"limit": "value_bytes", "max": "16"})
     assert (limit.limit, limit.max) == ("value_bytes", 16)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 
@@ -9,7 +11,7 @@ import dspy
 import pytest
 from dspy.dsp.utils.settings import main_thread_config
 
-from snakepit_bridge import BlockingContext, SessionContext
+from snakepit_bridge import BlockingContext, LocalServer, SessionContext
 from tests.dspy.consistency import TALLY, Tally
 from tests.instant_lm import InstantLM
 from tests.recording_lm import RecordingLM
@@ -19,6 +21,7 @@ from tests.recording_lm import RecordingLM
 _OF_LITELLM: list[tuple[str, type[Warning]]] = [
     ("Item .*ReadOnly", UserWarning),
     ("Pydantic serializer warnings", UserWarning),
+    ("Accessing the 'model_(computed_)?fields' attribute", DeprecationWarning),
 ]
 if not hasattr(dspy, "lm15"):
     _OF_LITELLM.append(("unclosed ", ResourceWarning))
@@ -80,3 +83,16 @@ def session(blocking: BlockingContext) -> BlockingContext:
     blocking.register_variable("prompt", "string", "Answer like a pirate.")
     blocking.register_variable("model", "string", "gpt-4o")
     return blocking
+
+
+@pytest.fixture(scope="module")
+def offering(server: LocalServer, request: pytest.FixtureRequest) -> Iterator[BlockingContext]:
+    """A session in which another process offers the tools of `tests.dspy.offering`."""
+    session_id = request.node.name.replace("/", "-").removesuffix(".py")
+    command = [sys.executable, "-m", "tests.dspy.offering", server.address, session_id]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "offered\n"
+        with SessionContext.connect(server.address, session_id=session_id) as context:
+            yield context
+        process.communicate()

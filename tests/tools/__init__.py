@@ -1,0 +1,1 @@
+"""Tools: any process offers them, any other calls them."""

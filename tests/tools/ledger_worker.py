@@ -25,7 +25,7 @@ def main() -> None:
         call = current_call()
         assert call is not None
         os.write(ledger, f"{call.call_id} {call.attempt} {call.tool}\n".encode())
-        time.sleep(random.uniform(0, 0.01))
+        time.sleep(random.uniform(0, 0.05))
         return number * 2
 
     def charge(number: int) -> int:

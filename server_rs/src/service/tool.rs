@@ -159,17 +159,18 @@ impl Tools {
     }
 }
 
-/// Tells what comes of a call. Its deadline holds whether anybody reads or not, so it is followed by a task of its own.
-fn follow(running: Running) -> impl Stream<Item = Result<StreamToolResponse, Status>> + Send {
+/// Tells what comes of a call. Its deadline holds whether anybody reads or not, so it is followed by a task of its own,
+/// from now on.
+fn follow(mut running: Running) -> impl Stream<Item = Result<StreamToolResponse, Status>> + Send {
+    let accepted = running.accepted();
+    let caller = running.caller();
+    let mut heard = running.follow();
     try_stream! {
-        let accepted = StreamToolResponse {
+        yield StreamToolResponse {
             event: Some(Streamed::Accepted(CallAccepted {})),
             sequence: 0,
-            call: running.record().as_ref().map(wire::call),
+            call: accepted.as_ref().map(wire::call),
         };
-        yield accepted;
-        let caller = running.caller();
-        let mut heard = running.follow();
         let (mut sequence, mut read) = (0, 0);
         while let Some(next) = heard.recv().await {
             match next {

@@ -171,7 +171,7 @@ impl Listening {
         let limits = self.serving.store.limits();
         if tools.len() > MAX_TOOLS {
             let error = Error::invalid("tools", format!("takes at most {MAX_TOOLS}, got {}", tools.len()));
-            return vec![refusal(String::new(), error)];
+            return vec![refusal(String::new(), &error)];
         }
         let mut refused = Vec::new();
         let mut specs = Vec::with_capacity(tools.len());
@@ -179,13 +179,13 @@ impl Listening {
             let name = tool.name.clone();
             match wire::parse_spec(tool, limits.tool_schema_bytes) {
                 Ok(spec) => specs.push(spec),
-                Err(error) => refused.push(refusal(name, error)),
+                Err(error) => refused.push(refusal(name, &error)),
             }
         }
         if refused.is_empty()
             && let Err(errors) = self.joined.offer(specs)
         {
-            refused.extend(errors.into_iter().map(|(name, error)| refusal(name.to_string(), error)));
+            refused.extend(errors.into_iter().map(|(name, error)| refusal(name.to_string(), &error)));
         }
         refused
     }
@@ -268,7 +268,7 @@ async fn session_end(watcher: Option<&mut Watcher>) -> Refusal {
     }
 }
 
-fn refusal(tool: String, error: Error) -> OfferRefusal {
+fn refusal(tool: String, error: &Error) -> OfferRefusal {
     let message = error.to_string();
     let (reason, facts) = error.reason_and_facts();
     OfferRefusal { tool, reason, message, facts: facts.into_iter().collect() }

@@ -78,8 +78,9 @@ impl RetryPolicy {
     }
 }
 
-/// A tool failed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A tool failed. An error of a native tool that is one is told as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}: {message}")]
 pub struct Failure {
     /// The name of the error's type.
     pub kind: String,
@@ -91,4 +92,17 @@ pub struct Failure {
     pub retryable: bool,
     /// Where it happened; may be empty.
     pub traceback: String,
+}
+
+impl Failure {
+    /// One that another try will not mend.
+    pub fn new(kind: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { kind: kind.into(), message: message.into(), ..Self::default() }
+    }
+
+    /// The same, for which another try may go well.
+    #[must_use]
+    pub fn retryable(self) -> Self {
+        Self { retryable: true, ..self }
+    }
 }

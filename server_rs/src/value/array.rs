@@ -40,6 +40,23 @@ pub enum Dtype {
 }
 
 impl Dtype {
+    pub(super) const ALL: [Self; 14] = [
+        Self::Bool,
+        Self::Int8,
+        Self::Int16,
+        Self::Int32,
+        Self::Int64,
+        Self::Uint8,
+        Self::Uint16,
+        Self::Uint32,
+        Self::Uint64,
+        Self::Float16,
+        Self::Float32,
+        Self::Float64,
+        Self::Complex64,
+        Self::Complex128,
+    ];
+
     /// The bytes of one element.
     pub fn size(self) -> u64 {
         match self {
@@ -69,6 +86,11 @@ impl Dtype {
             Self::Complex64 => "complex64",
             Self::Complex128 => "complex128",
         }
+    }
+
+    /// The one that numpy calls so.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dtype| dtype.name() == name)
     }
 
     /// Whether the elements are real floats.

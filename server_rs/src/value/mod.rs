@@ -1,6 +1,7 @@
 //! What a variable can hold: one immutable value, cheap to clone, compared bit by bit.
 
 mod array;
+mod json;
 mod size;
 #[cfg(test)]
 pub(crate) mod tests;

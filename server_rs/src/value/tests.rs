@@ -11,27 +11,10 @@ use prost::Message as _;
 use super::*;
 use crate::{error::Error, proto};
 
-const DTYPES: [Dtype; 14] = [
-    Dtype::Bool,
-    Dtype::Int8,
-    Dtype::Int16,
-    Dtype::Int32,
-    Dtype::Int64,
-    Dtype::Uint8,
-    Dtype::Uint16,
-    Dtype::Uint32,
-    Dtype::Uint64,
-    Dtype::Float16,
-    Dtype::Float32,
-    Dtype::Float64,
-    Dtype::Complex64,
-    Dtype::Complex128,
-];
-
 fn array() -> impl Strategy<Value = NdArray> {
-    (0..DTYPES.len(), prop::collection::vec(0u64..4, 0..4)).prop_map(|(dtype, shape)| {
-        let bytes = shape.iter().product::<u64>() * DTYPES[dtype].size();
-        NdArray::try_new(DTYPES[dtype], shape, vec![1; usize::try_from(bytes).unwrap()].into()).unwrap()
+    (0..Dtype::ALL.len(), prop::collection::vec(0u64..4, 0..4)).prop_map(|(dtype, shape)| {
+        let bytes = shape.iter().product::<u64>() * Dtype::ALL[dtype].size();
+        NdArray::try_new(Dtype::ALL[dtype], shape, vec![1; usize::try_from(bytes).unwrap()].into()).unwrap()
     })
 }
 
@@ -57,32 +40,6 @@ pub(crate) fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-fn on_the_wire(value: &Value) -> proto::Value {
-    use proto::value::Kind;
-    let kind = match value {
-        Value::Null => Kind::NullValue(0),
-        Value::Bool(value) => Kind::BoolValue(*value),
-        Value::Int(value) => Kind::Int64Value(*value),
-        Value::Float(value) => Kind::DoubleValue(*value),
-        Value::Text(text) => Kind::StringValue(text.to_string()),
-        Value::Bytes(bytes) => Kind::BytesValue(bytes.clone()),
-        Value::List(items) => Kind::ListValue(proto::ListValue { items: items.iter().map(on_the_wire).collect() }),
-        Value::Map(entries) => {
-            let entry = |(key, value): &(Arc<str>, Value)| proto::MapEntry {
-                key: key.to_string(),
-                value: Some(on_the_wire(value)),
-            };
-            Kind::MapValue(proto::MapValue { entries: entries.iter().map(entry).collect() })
-        }
-        Value::Array(array) => Kind::NdarrayValue(proto::NdArray {
-            dtype: i32::try_from(DTYPES.iter().position(|it| *it == array.dtype()).unwrap() + 1).unwrap(),
-            shape: array.shape().to_vec(),
-            data: array.data().clone(),
-        }),
-    };
-    proto::Value { kind: Some(kind) }
-}
-
 fn hash(value: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
@@ -92,23 +49,28 @@ fn hash(value: &Value) -> u64 {
 proptest! {
     #[test]
     fn the_size_of_a_value_is_that_of_its_message(value in value()) {
-        prop_assert_eq!(value.encoded_len(), on_the_wire(&value).encoded_len() as u64);
+        prop_assert_eq!(value.encoded_len(), proto::Value::from(&value).encoded_len() as u64);
+    }
+
+    #[test]
+    fn a_value_is_read_back_from_its_message(value in value()) {
+        prop_assert_eq!(Value::try_from(proto::Value::from(&value)), Ok(value));
     }
 
     #[test]
     fn values_are_equal_exactly_if_their_messages_are_the_same_bytes(a in value(), b in value()) {
         prop_assert_eq!(&a, &a.clone());
         prop_assert_eq!(hash(&a), hash(&a.clone()));
-        prop_assert_eq!(a == b, on_the_wire(&a).encode_to_vec() == on_the_wire(&b).encode_to_vec());
+        prop_assert_eq!(a == b, proto::Value::from(&a).encode_to_vec() == proto::Value::from(&b).encode_to_vec());
     }
 
     #[test]
     fn an_array_takes_exactly_the_bytes_of_its_shape(
-        shape in prop::collection::vec(any::<u64>(), 0..5), dtype in 0..DTYPES.len(), data in 0usize..64,
+        shape in prop::collection::vec(any::<u64>(), 0..5), dtype in 0..Dtype::ALL.len(), data in 0usize..64,
     ) {
         let elements = shape.iter().try_fold(1u128, |n, axis| n.checked_mul(u128::from(*axis)));
-        let bytes = if shape.contains(&0) { Some(0) } else { elements.and_then(|n| n.checked_mul(DTYPES[dtype].size().into())) };
-        let made = NdArray::try_new(DTYPES[dtype], shape, vec![0; data].into());
+        let bytes = if shape.contains(&0) { Some(0) } else { elements.and_then(|n| n.checked_mul(Dtype::ALL[dtype].size().into())) };
+        let made = NdArray::try_new(Dtype::ALL[dtype], shape, vec![0; data].into());
         prop_assert_eq!(made.is_ok(), bytes == Some(data as u128));
     }
 }

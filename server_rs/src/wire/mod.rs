@@ -14,11 +14,6 @@ use crate::{
     variable::{Author, Spec, Timestamp},
 };
 
-/// A refusal of a malformed field, as one of the request's field that it is part of.
-pub(crate) fn within(field: &str, error: Error) -> Error {
-    if let Error::InvalidRequest { problem, .. } = error { Error::invalid(field, problem) } else { error }
-}
-
 pub(crate) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     let (seconds, micros) = (time.0 / 1_000_000, time.0 % 1_000_000);
     prost_types::Timestamp {

@@ -1,3 +1,5 @@
+//! Values as messages of the protocol.
+
 use std::{collections::HashSet, sync::Arc};
 
 use crate::{
@@ -40,7 +42,7 @@ fn parse_at(field: &str, value: proto::Value, depth: usize) -> Result<Value, Err
         Kind::NdarrayValue(array) => {
             let dtype =
                 parse_dtype(field, array.dtype)?.ok_or_else(|| Error::invalid(field, "an ndarray needs a dtype"))?;
-            Value::Array(NdArray::try_new(dtype, array.shape, array.data).map_err(|error| super::within(field, error))?)
+            Value::Array(NdArray::try_new(dtype, array.shape, array.data).map_err(|error| error.within(field))?)
         }
     })
 }

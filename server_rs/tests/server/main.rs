@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::default_trait_access, reason = "the messages' types say nothing here")]
 
+mod client;
 mod command_line;
 mod data;
 mod discovery;
@@ -11,6 +12,7 @@ mod errors;
 mod expiry;
 mod hostile;
 mod limits;
+mod native_tools;
 mod raw;
 mod reads;
 mod sessions;

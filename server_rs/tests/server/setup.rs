@@ -15,7 +15,7 @@ use snakepit_server::{
         operation::Action, session_service_client::SessionServiceClient, value::Kind,
         variable_service_client::VariableServiceClient,
     },
-    server::{Builder, Server},
+    server::{Builder, ServeError, Server},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ use tonic_types::StatusExt as _;
 pub struct TestServer {
     pub address: SocketAddr,
     stop: CancellationToken,
-    served: JoinHandle<Result<(), tonic::transport::Error>>,
+    served: JoinHandle<Result<(), ServeError>>,
 }
 
 impl TestServer {

@@ -9,7 +9,7 @@ use prost::bytes::Bytes;
 pub(super) use answer::{change, outcomes, sync, variable, version};
 pub(super) use write::{author, parse as parse_write};
 
-pub(super) use crate::wire::{duration, timestamp, value::encode as encode_value, within};
+pub(super) use crate::wire::{duration, timestamp, value::encode as encode_value};
 use crate::{
     error::Error,
     session::{Incarnation, Position},
@@ -29,5 +29,5 @@ pub(super) fn position(position: Position) -> (u64, Bytes) {
 
 /// Checks every name of a list.
 pub(super) fn check_names(field: &str, names: &[String]) -> Result<(), Error> {
-    names.iter().try_for_each(|name| Name::check(name)).map_err(|error| within(field, error))
+    names.iter().try_for_each(|name| Name::check(name)).map_err(|error| error.within(field))
 }

@@ -86,10 +86,8 @@ pub(in crate::service) fn positive(
 
 /// A call's arguments; none if they are not given.
 pub(in crate::service) fn parse_arguments(arguments: Option<proto::MapValue>) -> Result<Arguments, Error> {
-    match value::parse_map("arguments", arguments.unwrap_or_default(), 1)? {
-        Value::Map(entries) => Ok(entries),
-        other => Err(Error::invalid("arguments", format!("takes a map, got {other:?}"))),
-    }
+    let parsed = value::parse_map("arguments", arguments.unwrap_or_default(), 1)?;
+    if let Value::Map(entries) = parsed { Ok(entries) } else { Err(Error::invalid("arguments", "takes a map")) }
 }
 
 /// A result or a chunk of a worker.
@@ -99,14 +97,7 @@ pub(in crate::service) fn parse_value(given: Option<proto::Value>) -> Result<Val
 
 /// How a worker says that a tool failed.
 pub(in crate::service) fn parse_failure(failure: Option<proto::ToolFailure>) -> Failure {
-    let failure = failure.unwrap_or_default();
-    Failure {
-        kind: failure.r#type,
-        bases: failure.bases,
-        message: failure.message,
-        retryable: failure.retryable,
-        traceback: failure.traceback,
-    }
+    failure.unwrap_or_default().into()
 }
 
 pub(in crate::service) fn failure(failure: Failure) -> proto::ToolFailure {

@@ -1,5 +1,6 @@
 mod joined;
 mod running;
+mod tasks;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -9,13 +10,12 @@ pub(crate) use running::{Heard, Running};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::AbortHandle,
-    time::Instant,
 };
 
 use super::{
-    BreakerPolicy, CallRecord, DispatchKey, Ending, Failure, ListedTool, Request, Schema, Scope, ShownTool,
+    BreakerPolicy, CallRecord, DispatchKey, Ending, Failure, ListedTool, Request, Schema, Scope, ShownTool, ToolSpec,
     call::{CallKey, WorkerKey},
-    native::{CallContext, NativeTool},
+    native::Tool,
     registry::{Effect, Found, NewCall, NewWorker, News, Order, Outcome, Policy, Registry},
 };
 use crate::{
@@ -48,7 +48,7 @@ struct State {
     workers: HashMap<WorkerKey, UnboundedSender<Told>>,
     callers: HashMap<CallKey, UnboundedSender<News>>,
     host: Option<WorkerKey>,
-    native: HashMap<Name, Arc<dyn NativeTool>>,
+    native: HashMap<Name, Tool>,
     /// Native tools that run.
     running: HashMap<DispatchKey, AbortHandle>,
 }
@@ -106,16 +106,24 @@ impl Hub {
     }
 
     /// Offers the host's own tools to every session.
-    pub(crate) fn host(&self, tools: Vec<(Arc<dyn NativeTool>, Schema)>) -> Result<(), Error> {
+    pub(crate) fn host(&self, tools: Vec<Tool>, schema_bytes: u64) -> Result<(), Error> {
         if tools.is_empty() {
             return Ok(());
+        }
+        let mut offers: Vec<(ToolSpec, Schema)> = Vec::with_capacity(tools.len());
+        for tool in &tools {
+            let spec = tool.spec()?;
+            if offers.iter().any(|(other, _)| other.name == spec.name) {
+                return Err(Error::ToolExists { tool: spec.name.shared() });
+            }
+            let schema = Schema::compile(&spec.arguments_schema, schema_bytes)?;
+            offers.push((spec, schema));
         }
         self.step(|state, now| {
             let new = NewWorker { id: Arc::default(), label: "host".into(), scope: Scope::Global, max: usize::MAX };
             let host = state.registry.join(new, now);
             state.host = Some(host);
-            let offers = tools.iter().map(|(tool, schema)| (tool.spec().clone(), schema.clone())).collect();
-            state.native.extend(tools.into_iter().map(|(tool, _)| (tool.spec().name.clone(), tool)));
+            state.native.extend(offers.iter().map(|(spec, _)| spec.name.clone()).zip(tools));
             let first = |mut refused: Vec<(Name, Error)>| refused.swap_remove(0).1;
             state.registry.offer(host, offers, now).map_err(first)
         })
@@ -182,7 +190,7 @@ impl Hub {
         let within = within(&found, &new);
         let (sender, news) = unbounded_channel();
         let tool = found.spec.name.clone();
-        let key = self.step(|state, now| {
+        let (key, accepted) = self.step(|state, now| {
             let call = NewCall {
                 tool: found,
                 home: new.home,
@@ -192,9 +200,9 @@ impl Hub {
             };
             let key = state.registry.accept(call, now)?;
             state.callers.insert(key, sender);
-            Ok::<_, Error>(key)
+            Ok::<_, Error>((key, state.registry.running_record(key, now)))
         })?;
-        Ok(Running::new(self.clone(), key, tool, news, within))
+        Ok(Running::new(self.clone(), key, tool, news, within, accepted))
     }
 
     /// Forgets what nobody needs to know any more. Nothing depends on when.
@@ -234,6 +242,7 @@ impl Hub {
                 }
                 return;
             }
+            Effect::Wake { tool, at } => return self.wake(tool, at.since(now)),
             Effect::Dispatch { worker, order } if state.host == Some(worker) => return self.run(state, worker, order),
             Effect::Cancel { worker, dispatch } if state.host == Some(worker) => {
                 if let Some(task) = state.running.remove(&dispatch) {
@@ -251,37 +260,13 @@ impl Hub {
         // A worker that is gone has its connection's end say so.
         let _ = state.workers.get(&worker).map(|worker| worker.send(told));
     }
-
-    /// Runs a native tool. Dropping its future is how it is cancelled.
-    fn run(&self, state: &mut State, host: WorkerKey, order: Order) {
-        let Some(tool) = state.native.get(&order.tool) else { return };
-        let left = order.deadline.since(self.0.clock.now());
-        let context = CallContext {
-            call_id: order.call_id,
-            session_id: order.request.session_id.clone(),
-            caller: Arc::clone(&order.request.caller),
-            traceparent: Arc::clone(&order.request.traceparent),
-            deadline: Instant::now() + left,
-        };
-        let (hub, tool, dispatch) = (self.clone(), Arc::clone(tool), order.dispatch);
-        // Not even the making of the future happens here: it is the host's code, and this is our lock.
-        let task = tokio::spawn(async move {
-            let outcome = tool
-                .call(Arc::clone(&order.request.arguments), context)
-                .await
-                .map_or_else(Outcome::Failure, Outcome::Result);
-            hub.step(|state, now| {
-                if state.running.remove(&dispatch).is_some() {
-                    state.registry.answered(host, dispatch, outcome, now);
-                }
-            });
-        });
-        state.running.insert(dispatch, task.abort_handle());
-    }
 }
 
 fn within(found: &Found, new: &NewRequest) -> Duration {
+    /// Whatever is said: a deadline has to be a point in time.
+    const LONGEST: Duration = Duration::from_hours(365 * 24);
+
     let own = found.spec.timeout;
     let wanted = new.timeout.or(own).or(new.default_timeout).unwrap_or(DEFAULT_TIMEOUT);
-    [own, new.longest].into_iter().flatten().fold(wanted, Duration::min)
+    [own, new.longest, Some(LONGEST)].into_iter().flatten().fold(wanted, Duration::min)
 }

@@ -21,6 +21,8 @@ pub(crate) struct Running {
     news: UnboundedReceiver<News>,
     deadline: Instant,
     within: Duration,
+    /// As it stood when it was accepted.
+    accepted: Option<CallRecord>,
     /// Until when it waits before it goes on, and how.
     pause: Option<(Instant, AfterPause)>,
     ended: bool,
@@ -41,8 +43,16 @@ pub(crate) enum Heard {
 }
 
 impl Running {
-    pub(super) fn new(hub: Hub, key: CallKey, tool: Name, news: UnboundedReceiver<News>, within: Duration) -> Self {
-        Self { hub, key, tool, news, deadline: Instant::now() + within, within, pause: None, ended: false }
+    pub(super) fn new(
+        hub: Hub,
+        key: CallKey,
+        tool: Name,
+        news: UnboundedReceiver<News>,
+        within: Duration,
+        accepted: Option<CallRecord>,
+    ) -> Self {
+        let deadline = Instant::now() + within;
+        Self { hub, key, tool, news, deadline, within, accepted, pause: None, ended: false }
     }
 
     /// What comes next; nothing after the end. Cancel safe.
@@ -100,10 +110,9 @@ impl Running {
         Caller { hub: self.hub.clone(), key: self.key, tool: self.tool.clone(), within: self.within }
     }
 
-    /// How far it has come.
-    pub(crate) fn record(&self) -> Option<CallRecord> {
-        let now = self.hub.0.clock.now();
-        self.hub.0.state.lock().registry.running_record(self.key, now)
+    /// How it stood when it was accepted. Only the first time.
+    pub(crate) fn accepted(&mut self) -> Option<CallRecord> {
+        self.accepted.take()
     }
 
     fn go_on(&mut self) {

@@ -4,21 +4,16 @@ use super::{
     Effect, News, Registry,
     route::Target,
     state::{Call, Dispatch, Stage},
+    verdict::Verdict,
 };
 use crate::{
-    error::Error,
     tool::{
         Failure,
-        breaker::Breaker,
         call::{CallKey, DispatchKey, Ending, ToolKey, WorkerKey},
     },
     value::Value,
     variable::Timestamp,
 };
-
-/// A tool without a timeout has to have run this long before its deadline counts against its worker: a hurried caller
-/// must not open the breaker for everybody.
-const SLOW: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// How a worker answers a dispatch.
 #[derive(Clone, Debug)]
@@ -29,92 +24,53 @@ pub(crate) enum Outcome {
     Failure(Failure),
 }
 
-/// What an attempt says of its worker.
-#[derive(Clone, Copy)]
-enum Verdict {
-    Good,
-    Bad,
-    Neither,
-}
-
 impl Registry {
     /// A worker answers a dispatch. One that it does not have is nobody's.
     pub(crate) fn answered(&mut self, worker: WorkerKey, key: DispatchKey, outcome: Outcome, now: Timestamp) {
-        let Some(dispatch) = self.release(worker, key) else { return };
-        match dispatch.call {
-            Some(call) => {
-                let (ending, verdict, again) = match outcome {
-                    Outcome::Result(value) => (Ending::Result(value), Verdict::Good, false),
-                    Outcome::Failure(failure) => {
-                        let verdict = if failure.retryable { Verdict::Bad } else { Verdict::Neither };
-                        let again = failure.retryable;
-                        (Ending::Failure(failure), verdict, again)
-                    }
-                };
-                self.judge(dispatch.tool, worker, verdict, now);
-                self.attempt_ended(call, ending, again, now);
+        let Some((dispatch, id)) = self.release(worker, key) else { return };
+        let tool = dispatch.tool;
+        if let Some(call) = dispatch.call {
+            let (ending, verdict, retryable) = match outcome {
+                Outcome::Result(value) => (Ending::Result(value), Verdict::Good, false),
+                Outcome::Failure(failure) if failure.retryable => (Ending::Failure(failure), Verdict::Bad, true),
+                Outcome::Failure(failure) => (Ending::Failure(failure), Verdict::Neither, false),
+            };
+            let opened = self.judge(tool, &id, key, verdict, now);
+            self.attempt_ended(call, ending, retryable, now);
+            if opened {
+                self.settle(tool, now);
             }
-            None => {
-                if let Some(entry) = self.tools.get_mut(&dispatch.tool) {
-                    entry.stats.late += 1;
-                }
-            }
+        } else if let Outcome::Result(_) = outcome
+            && let Some(entry) = self.tools.get_mut(&tool)
+        {
+            // A failure is how a worker says that it has stopped.
+            entry.stats.late += 1;
         }
         self.fill(worker, now);
         self.let_go(worker);
-    }
-
-    /// A worker sends a chunk. The error is what it did wrong.
-    pub(crate) fn chunk(
-        &mut self,
-        from: WorkerKey,
-        key: DispatchKey,
-        sequence: u64,
-        value: Value,
-    ) -> Result<(), Error> {
-        let Some(dispatch) = self.dispatches.get_mut(&key).filter(|dispatch| dispatch.worker == from) else {
-            return Err(Error::invalid("chunk.dispatch", format!("{} is none that this worker has", key.0)));
-        };
-        if sequence != dispatch.next_chunk {
-            let problem = format!("{sequence} is out of order: the next one is {}", dispatch.next_chunk);
-            return Err(Error::invalid("chunk.sequence", problem));
-        }
-        if dispatch.credit == 0 {
-            return Err(Error::invalid("chunk", "there is no credit for it; wait for ChunkCredit"));
-        }
-        dispatch.credit -= 1;
-        dispatch.next_chunk += 1;
-        if let Some(key) = dispatch.call {
-            if let Some(call) = self.calls.get_mut(&key) {
-                call.chunked = true;
-            }
-            self.tell(key, News::Chunk(value));
-        }
-        Ok(())
-    }
-
-    /// A caller has taken chunks: its worker may send as many more.
-    pub(crate) fn taken(&mut self, call: CallKey, chunks: u32) {
-        let Some(Stage::Running(key)) = self.calls.get(&call).map(|call| call.stage) else { return };
-        let Some(dispatch) = self.dispatches.get_mut(&key) else { return };
-        dispatch.credit += chunks;
-        let worker = dispatch.worker;
-        self.effects.push(Effect::Credit { worker, dispatch: key, chunks });
     }
 
     /// Ends a call from outside: its deadline has passed, or it was cancelled. False if it has ended.
     pub(crate) fn end(&mut self, key: CallKey, ending: Ending, now: Timestamp) -> bool {
         let Some(call) = self.calls.get(&key) else { return false };
         let tool = call.tool;
-        if let Stage::Running(dispatch) = call.stage {
-            let ran = call.attempts.last().map_or(std::time::Duration::ZERO, |attempt| now.since(attempt.dispatched));
-            let slow = self.tools.get(&tool).is_some_and(|entry| ran >= entry.spec.timeout.unwrap_or(SLOW));
-            let verdict = if ending == Ending::Deadline && slow { Verdict::Bad } else { Verdict::Neither };
-            self.abandon(dispatch, verdict, now);
-        }
+        let Stage::Running(dispatch) = call.stage else {
+            self.conclude(key, ending, now);
+            return true;
+        };
+        // It keeps its place until the worker answers.
+        let abandoned = self.dispatches.get_mut(&dispatch).map(|found| {
+            found.call = None;
+            (found.worker, Self::verdict_of(call, found, &ending, now))
+        });
         self.conclude(key, ending, now);
-        // A trial that is over makes room for another.
-        if let Some(worker) = self.tools.get(&tool).and_then(|entry| entry.offers.first().copied()) {
+        let Some((worker, verdict)) = abandoned else { return true };
+        self.effects.push(Effect::Cancel { worker, dispatch });
+        let Some(id) = self.workers.get(&worker).map(|found| Arc::clone(&found.id)) else { return true };
+        if self.judge(tool, &id, dispatch, verdict, now) {
+            self.settle(tool, now);
+        } else {
+            // A trial that is over makes room for another.
             self.fill(worker, now);
         }
         true
@@ -149,10 +105,10 @@ impl Registry {
     pub(super) fn strand(&mut self, tool: ToolKey, now: Timestamp) {
         let Some(entry) = self.tools.get(&tool) else { return };
         let idempotent = entry.spec.idempotent;
-        let cause: Arc<str> = if self.is_offered(entry) {
-            "the breakers of all its workers have opened, after too many failures in a row".into()
-        } else {
+        let cause: Arc<str> = if entry.offers.is_empty() {
             "its last worker has left".into()
+        } else {
+            "the breakers of all its workers have opened, after too many failures in a row".into()
         };
         for call in entry.queue.iter().copied().collect::<Vec<_>>() {
             if idempotent {
@@ -163,24 +119,17 @@ impl Registry {
         }
     }
 
-    /// The connection to a worker is gone, with its dispatch.
-    pub(super) fn lost(&mut self, dispatch: &Dispatch, cause: &Ending, now: Timestamp) {
-        if let Some(call) = dispatch.call {
-            self.attempt_ended(call, cause.clone(), true, now);
-        }
-    }
-
     /// Ends a call, once and for all.
     pub(super) fn conclude(&mut self, key: CallKey, ending: Ending, now: Timestamp) {
+        self.stop_waiting(key);
         let Some(mut call) = self.calls.remove(&key) else { return };
         if let Some(attempt) = call.attempts.last_mut().filter(|attempt| attempt.ended.is_none()) {
             (attempt.ended, attempt.state) = (Some(now), ending.state());
         }
-        let mut record = self.record(&call, now);
+        let mut record = Self::record(&call, now);
         record.state = ending.state();
         if let Some(entry) = self.tools.get_mut(&call.tool) {
-            entry.queue.remove(&key);
-            entry.waiting.remove(&key);
+            entry.calls.remove(&key);
             entry.stats.ended(record.state, record.took);
         }
         let name = (call.home, call.id);
@@ -189,74 +138,69 @@ impl Registry {
         self.tell(key, News::Ended(Box::new((ending, record))));
     }
 
-    /// Takes a dispatch from its worker, which has room again.
-    pub(super) fn release(&mut self, from: WorkerKey, key: DispatchKey) -> Option<Dispatch> {
-        if self.dispatches.get(&key)?.worker != from {
-            return None;
-        }
-        let dispatch = self.dispatches.remove(&key)?;
-        if let Some(worker) = self.workers.get_mut(&from) {
-            worker.dispatches.remove(&key);
-            if let Some(running) = worker.tools.get_mut(&dispatch.tool) {
-                *running = running.saturating_sub(1);
-            }
-        }
-        Some(dispatch)
-    }
-
-    /// Notes what an attempt said of its worker.
-    fn judge(&mut self, tool: ToolKey, worker: WorkerKey, verdict: Verdict, now: Timestamp) {
-        let Some(id) = self.workers.get(&worker).map(|worker| Arc::clone(&worker.id)) else { return };
-        let Some(entry) = self.tools.get_mut(&tool) else { return };
-        match verdict {
-            Verdict::Bad => {
-                entry.breakers.entry(id).or_default().failed(&self.policy.breaker, now);
-                return;
-            }
-            Verdict::Good => {
-                if let Some(breaker) = entry.breakers.get_mut(&id) {
-                    breaker.succeeded(&self.policy.breaker);
-                }
-            }
-            Verdict::Neither => {
-                if let Some(breaker) = entry.breakers.get_mut(&id) {
-                    breaker.abstained();
-                }
-            }
-        }
-        if entry.breakers.get(&id).is_some_and(Breaker::is_closed) {
-            entry.breakers.remove(&id);
-        }
-    }
-
-    /// One lost connection counts once for each tool that it had running.
-    pub(super) fn judge_loss(&mut self, tool: ToolKey, worker: WorkerKey, now: Timestamp) {
-        self.judge(tool, worker, Verdict::Bad, now);
-    }
-
-    /// Nobody waits for a dispatch any more. It keeps its place until the worker answers.
-    fn abandon(&mut self, key: DispatchKey, verdict: Verdict, now: Timestamp) {
-        let Some(dispatch) = self.dispatches.get_mut(&key) else { return };
-        dispatch.call = None;
-        let (tool, worker) = (dispatch.tool, dispatch.worker);
-        self.judge(tool, worker, verdict, now);
-        self.effects.push(Effect::Cancel { worker, dispatch: key });
-    }
-
-    fn attempt_ended(&mut self, key: CallKey, ending: Ending, retryable: bool, now: Timestamp) {
+    /// An attempt came to nothing, or to the end of its call.
+    pub(super) fn attempt_ended(&mut self, key: CallKey, ending: Ending, retryable: bool, now: Timestamp) {
         let Some(call) = self.calls.get_mut(&key) else { return };
-        let Some(entry) = self.tools.get(&call.tool) else { return };
+        let retry = &call.spec.retry;
         let attempts = u32::try_from(call.attempts.len()).unwrap_or(u32::MAX);
-        let again = retryable && entry.spec.idempotent && !call.chunked && attempts < entry.spec.retry.max_attempts;
-        if !again {
+        let is_same = self.tools.get(&call.tool).is_some_and(|entry| Arc::ptr_eq(&entry.spec, &call.spec));
+        let may = call.spec.idempotent && is_same && !call.chunked && attempts < retry.max_attempts;
+        if !(retryable && may) {
             return self.conclude(key, ending, now);
         }
         if let Some(attempt) = call.attempts.last_mut() {
             (attempt.ended, attempt.state) = (Some(now), ending.state());
         }
         call.stage = Stage::Backoff;
-        let backoff = entry.spec.retry.backoff(attempts);
+        let backoff = retry.backoff(attempts);
         self.tell(key, News::Backoff(backoff));
+    }
+
+    /// It waits for room at some worker.
+    pub(super) fn wait_for_room(&mut self, key: CallKey) {
+        self.stop_waiting(key);
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        call.stage = Stage::Queued;
+        let tool = call.tool;
+        self.change_queue(tool, |queue| queue.insert(key));
+    }
+
+    /// It waits no longer, neither for room nor for anybody.
+    pub(super) fn stop_waiting(&mut self, key: CallKey) {
+        let Some(call) = self.calls.get(&key) else { return };
+        let tool = call.tool;
+        match call.stage {
+            Stage::Queued => self.change_queue(tool, |queue| queue.remove(&key)),
+            Stage::Waiting => {
+                if let Some(entry) = self.tools.get_mut(&tool) {
+                    entry.waiting.remove(&key);
+                }
+            }
+            Stage::Backoff | Stage::Running(_) => {}
+        }
+    }
+
+    /// Takes a dispatch from its worker, which has room again. Also tells the worker's own name.
+    fn release(&mut self, from: WorkerKey, key: DispatchKey) -> Option<(Dispatch, Arc<str>)> {
+        if self.dispatches.get(&key)?.worker != from {
+            return None;
+        }
+        let dispatch = self.dispatches.remove(&key)?;
+        let tool = dispatch.tool;
+        self.change_worker(from, |worker| {
+            worker.dispatches.remove(&key);
+            if let Some(running) = worker.running.get_mut(&tool) {
+                *running -= 1;
+                if *running == 0 {
+                    worker.running.remove(&tool);
+                }
+            }
+        });
+        if let Some(entry) = self.tools.get_mut(&tool) {
+            entry.dispatches -= 1;
+        }
+        let id = Arc::clone(&self.workers.get(&from)?.id);
+        Some((dispatch, id))
     }
 
     /// Where another attempt can go; `None` if the tool has become another one.
@@ -265,27 +209,15 @@ impl Registry {
         Some(self.route(entry, &call.attempts, now))
     }
 
-    fn wait_for_room(&mut self, key: CallKey) {
-        self.wait(key, Stage::Queued);
-    }
-
     fn wait_for_anybody(&mut self, key: CallKey) {
-        self.wait(key, Stage::Waiting);
-    }
-
-    fn wait(&mut self, key: CallKey, stage: Stage) {
+        self.stop_waiting(key);
         let Some(call) = self.calls.get_mut(&key) else { return };
-        call.stage = stage;
-        let Some(entry) = self.tools.get_mut(&call.tool) else { return };
-        entry.queue.remove(&key);
-        entry.waiting.remove(&key);
-        if stage == Stage::Waiting {
+        call.stage = Stage::Waiting;
+        let longest = call.spec.retry.max_backoff;
+        if let Some(entry) = self.tools.get_mut(&call.tool) {
             entry.waiting.insert(key);
-            let longest = entry.spec.retry.max_backoff;
-            self.tell(key, News::Wait(longest));
-        } else {
-            entry.queue.insert(key);
         }
+        self.tell(key, News::Wait(longest));
     }
 }
 

@@ -7,27 +7,39 @@
 //!    attempt whose first chunk was told.
 //! 3. A worker has at most as many dispatches as it takes, and of one tool at most as many as the tool says. A dispatch
 //!    holds its place until the worker answers it or is gone, even if nobody waits for it any more.
-//! 4. A call that waits for a worker, does so because no worker of its tool has room.
+//! 4. A call that waits for a worker, does so because no worker of its tool has room: whatever makes room, or lets a
+//!    breaker through, gives what waits to it at once. That a breaker's time is up is told by [`Registry::wake`].
 //! 5. Every call counted by a tool is either ended, by exactly one kind of end, or in flight.
+//!
+//! Each step takes time in the logarithm of what there is, times what it changes. Where workers of one scope offer
+//! different tools, or breakers are open, finding the least loaded one also passes over those that are no use.
 
+mod accept;
+mod ended;
 mod finish;
+mod forget;
 mod offers;
 mod route;
 mod show;
 mod state;
+mod stream;
+mod verdict;
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
+use ended::EndedCalls;
 pub(crate) use finish::Outcome;
 pub use show::{ListedTool, ShownTool, ShownWorker};
 pub(crate) use state::NewWorker;
-use state::{Call, Dispatch, EndedCalls, Entry, Stage, Worker};
+use state::{Call, Dispatch, Entry, Pool, Stage, Worker};
 
 use super::{
     breaker::BreakerPolicy,
@@ -36,7 +48,6 @@ use super::{
     spec::ToolSpec,
 };
 use crate::{
-    error::Error,
     value::Value,
     variable::{Name, Timestamp},
 };
@@ -56,7 +67,7 @@ pub(crate) struct Policy {
 /// All tools, workers and calls of a server.
 pub(crate) struct Registry {
     policy: Policy,
-    scopes: HashMap<Scope, BTreeMap<Name, ToolKey>>,
+    pools: HashMap<Scope, Pool>,
     tools: HashMap<ToolKey, Entry>,
     workers: HashMap<WorkerKey, Worker>,
     calls: HashMap<CallKey, Call>,
@@ -64,6 +75,10 @@ pub(crate) struct Registry {
     names: HashMap<(Scope, Arc<str>), CallKey>,
     dispatches: HashMap<DispatchKey, Dispatch>,
     ended: EndedCalls,
+    /// Tools that nobody offers, the longest gone first.
+    gone: BTreeSet<(Timestamp, ToolKey)>,
+    /// One for each breaker, to look at it when it may have been idle for long; and those of tools that are forgotten.
+    breakers: VecDeque<(Timestamp, ToolKey, Arc<str>)>,
     /// What comes next, of whatever kind.
     next: u64,
     effects: Vec<Effect>,
@@ -84,6 +99,8 @@ pub(crate) enum Effect {
     Replaced { worker: WorkerKey },
     /// Tell whoever waits for a call.
     Tell { call: CallKey, news: News },
+    /// At this time, [`Registry::wake`]: a breaker lets calls through again.
+    Wake { tool: ToolKey, at: Timestamp },
 }
 
 /// An attempt to run.
@@ -136,13 +153,15 @@ pub(crate) const CHUNK_CREDIT: u32 = 8;
 impl Registry {
     pub(crate) fn new(policy: Policy) -> Self {
         Self {
-            scopes: HashMap::new(),
+            pools: HashMap::new(),
             tools: HashMap::new(),
             workers: HashMap::new(),
             calls: HashMap::new(),
             names: HashMap::new(),
             dispatches: HashMap::new(),
             ended: EndedCalls::up_to(policy.ended),
+            gone: BTreeSet::new(),
+            breakers: VecDeque::new(),
             next: 1,
             effects: Vec::new(),
             policy,
@@ -156,87 +175,22 @@ impl Registry {
 
     /// The tool that a session means by a name: its own, else the global one.
     pub(crate) fn find(&self, home: &Scope, name: &str) -> Option<Found> {
-        [home, &Scope::Global].into_iter().find_map(|scope| {
-            let entry = &self.tools[self.scopes.get(scope)?.get(name)?];
-            let found = || Found { key: entry.key, spec: Arc::clone(&entry.spec), schema: Arc::clone(&entry.schema) };
-            self.is_offered(entry).then(found)
-        })
-    }
-
-    /// Accepts a call, and dispatches it if somebody has room.
-    pub(crate) fn accept(&mut self, new: NewCall, now: Timestamp) -> Result<CallKey, Error> {
-        let id = self.fresh_id(&new)?;
-        let tool = new.tool.key;
-        let unavailable = |cause: &str| Error::ToolUnavailable {
-            tool: new.tool.spec.name.shared(),
-            call: Arc::clone(&id),
-            dispatched: false,
-            cause: cause.into(),
-        };
-        // Between the finding and now it may have changed, and the arguments were checked against what it was.
-        let Some(entry) =
-            self.tools.get(&tool).filter(|it| self.is_offered(it) && Arc::ptr_eq(&it.spec, &new.tool.spec))
-        else {
-            return Err(unavailable("its last worker has just left"));
-        };
-        let target = self.route(entry, &[], now);
-        let refusal = match target {
-            route::Target::Nobody => {
-                Some(unavailable("the breakers of all its workers are open, after too many failures in a row"))
-            }
-            route::Target::Later if entry.queue.len() >= self.policy.queued => {
-                Some(Error::LimitExceeded { limit: "queued_calls_per_tool", max: self.policy.queued as u64 })
-            }
-            route::Target::Later | route::Target::Worker(_) => None,
-        };
-        if let Some(refusal) = refusal {
-            self.refused(tool);
-            return Err(refusal);
-        }
-        let key = CallKey(self.number());
-        let call = Call {
-            id: Arc::clone(&id),
-            home: new.home.clone(),
-            tool,
-            spec: new.tool.spec,
-            request: new.request,
-            accepted: now,
-            deadline: new.deadline,
-            attempts: Vec::new(),
-            stage: Stage::Queued,
-            chunked: false,
-        };
-        self.calls.insert(key, call);
-        self.names.insert((new.home, id), key);
-        if let Some(entry) = self.tools.get_mut(&tool) {
-            entry.stats.calls += 1;
-            entry.queue.insert(key);
-        }
-        if let route::Target::Worker(worker) = target {
-            self.dispatch(key, worker, now);
-        }
-        Ok(key)
-    }
-
-    /// Counts a call that was refused before it was accepted.
-    pub(crate) fn refused(&mut self, tool: ToolKey) {
-        if let Some(entry) = self.tools.get_mut(&tool) {
-            entry.stats.refused += 1;
-        }
+        let (key, entry) = self.offered(home, name)?;
+        Some(Found { key, spec: Arc::clone(&entry.spec), schema: Arc::clone(&entry.schema) })
     }
 
     /// A call by its name, running or ended.
     pub(crate) fn call(&self, home: &Scope, id: &str, now: Timestamp) -> Option<CallRecord> {
         let name = (home.clone(), id.into());
-        if let Some(key) = self.names.get(&name) {
-            return self.calls.get(key).map(|call| self.record(call, now));
+        match self.names.get(&name) {
+            Some(key) => self.running_record(*key, now),
+            None => self.ended.get(&name).cloned(),
         }
-        self.ended.get(&name).cloned()
     }
 
     /// A call that has not ended.
     pub(crate) fn running_record(&self, key: CallKey, now: Timestamp) -> Option<CallRecord> {
-        self.calls.get(&key).map(|call| self.record(call, now))
+        self.calls.get(&key).map(|call| Self::record(call, now))
     }
 
     /// The key of a running call.
@@ -244,19 +198,7 @@ impl Registry {
         self.names.get(&(home.clone(), id.into())).copied()
     }
 
-    fn fresh_id(&mut self, new: &NewCall) -> Result<Arc<str>, Error> {
-        if new.id.is_empty() {
-            return Ok(format!("call-{}", self.number()).into());
-        }
-        let name = (new.home.clone(), Arc::clone(&new.id));
-        if self.names.contains_key(&name) || self.ended.get(&name).is_some() {
-            let problem = format!("{:?} names another call already; each call needs a new one", new.id);
-            return Err(Error::invalid("call_id", problem));
-        }
-        Ok(name.1)
-    }
-
-    fn record(&self, call: &Call, now: Timestamp) -> CallRecord {
+    fn record(call: &Call, now: Timestamp) -> CallRecord {
         let state = match call.stage {
             Stage::Running(_) => CallState::Running,
             Stage::Queued | Stage::Backoff | Stage::Waiting => CallState::Queued,

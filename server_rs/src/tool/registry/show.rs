@@ -1,10 +1,16 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
-use super::{Registry, state::Entry};
+use super::{
+    Registry,
+    state::{Entry, Worker},
+};
 use crate::{
     tool::{
-        breaker::BreakerState,
-        call::{Scope, WorkerKey},
+        breaker::{Breaker, BreakerState},
+        call::Scope,
         spec::ToolSpec,
         stats::ToolStats,
     },
@@ -65,9 +71,8 @@ impl Registry {
     pub(crate) fn list(&self, home: &Scope) -> Vec<ListedTool> {
         let mut found: BTreeMap<&Name, &Entry> = BTreeMap::new();
         for scope in [&Scope::Global, home] {
-            for (name, key) in self.scopes.get(scope).into_iter().flatten() {
-                let entry = &self.tools[key];
-                if self.is_offered(entry) {
+            for (name, key) in self.pools.get(scope).into_iter().flat_map(|pool| &pool.tools) {
+                if let Some(entry) = self.tools.get(key).filter(|entry| !entry.offers.is_empty()) {
                     found.insert(name, entry);
                 }
             }
@@ -77,21 +82,16 @@ impl Registry {
 
     /// One of them in detail.
     pub(crate) fn show(&self, home: &Scope, name: &str, now: Timestamp) -> Option<ShownTool> {
-        let entry = &self.tools[&self.find(home, name)?.key];
-        let mut workers: Vec<ShownWorker> = entry.offers.iter().map(|key| self.shown(entry, *key, now)).collect();
+        let (_, entry) = self.offered(home, name)?;
+        let offering = entry.offers.iter().chain(&entry.draining);
+        let mut workers: Vec<ShownWorker> =
+            offering.filter_map(|key| Some(shown(entry, self.workers.get(key)?, now))).collect();
+        let listed: HashSet<Arc<str>> = workers.iter().map(|worker| Arc::clone(&worker.id)).collect();
+        let pool = self.pools.get(&entry.scope);
         for (id, breaker) in &entry.breakers {
-            if workers.iter().all(|worker| worker.id != *id) {
-                workers.push(ShownWorker {
-                    id: Arc::clone(id),
-                    label: Arc::default(),
-                    in_flight: 0,
-                    worker_in_flight: 0,
-                    max: 0,
-                    draining: false,
-                    breaker: breaker.state(now),
-                    failures_in_row: breaker.failures_in_row(),
-                    connected: false,
-                });
+            if !listed.contains(id) && breaker.state(now) != BreakerState::Closed {
+                let worker = pool.and_then(|pool| self.workers.get(pool.workers.get(id)?));
+                workers.push(worker.map_or_else(|| gone(id, breaker, now), |worker| shown(entry, worker, now)));
             }
         }
         let queued = entry.queue.len() + entry.waiting.len();
@@ -99,28 +99,42 @@ impl Registry {
     }
 
     fn listed(&self, entry: &Entry) -> ListedTool {
-        let offering = || entry.offers.iter().filter_map(|key| self.workers.get(key)).filter(|it| !it.draining);
+        // The host is the first to connect.
+        let first = entry.offers.first().and_then(|key| self.workers.get(key));
         ListedTool {
             spec: Arc::clone(&entry.spec),
             global: entry.scope == Scope::Global,
-            native: offering().any(|worker| worker.id.is_empty()),
-            workers: offering().count(),
+            native: first.is_some_and(|worker| worker.id.is_empty()),
+            workers: entry.offers.len(),
         }
     }
+}
 
-    fn shown(&self, entry: &Entry, key: WorkerKey, now: Timestamp) -> ShownWorker {
-        let worker = &self.workers[&key];
-        let breaker = entry.breakers.get(&worker.id);
-        ShownWorker {
-            id: Arc::clone(&worker.id),
-            label: Arc::clone(&worker.label),
-            in_flight: worker.tools.get(&entry.key).copied().unwrap_or_default(),
-            worker_in_flight: worker.dispatches.len(),
-            max: worker.max,
-            draining: worker.draining,
-            breaker: breaker.map_or(BreakerState::Closed, |breaker| breaker.state(now)),
-            failures_in_row: breaker.map_or(0, crate::tool::breaker::Breaker::failures_in_row),
-            connected: true,
-        }
+fn shown(entry: &Entry, worker: &Worker, now: Timestamp) -> ShownWorker {
+    let breaker = entry.breakers.get(&worker.id);
+    ShownWorker {
+        id: Arc::clone(&worker.id),
+        label: Arc::clone(&worker.label),
+        in_flight: worker.running(entry.key),
+        worker_in_flight: worker.dispatches.len(),
+        max: worker.max,
+        draining: worker.draining,
+        breaker: breaker.map_or(BreakerState::Closed, |breaker| breaker.state(now)),
+        failures_in_row: breaker.map_or(0, Breaker::failures_in_row),
+        connected: true,
+    }
+}
+
+fn gone(id: &Arc<str>, breaker: &Breaker, now: Timestamp) -> ShownWorker {
+    ShownWorker {
+        id: Arc::clone(id),
+        label: Arc::default(),
+        in_flight: 0,
+        worker_in_flight: 0,
+        max: 0,
+        draining: false,
+        breaker: breaker.state(now),
+        failures_in_row: breaker.failures_in_row(),
+        connected: false,
     }
 }

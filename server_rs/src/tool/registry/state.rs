@@ -1,18 +1,33 @@
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use crate::{
     tool::{
         breaker::Breaker,
-        call::{Attempt, CallKey, CallRecord, DispatchKey, Request, Scope, ToolKey, WorkerKey},
+        call::{Attempt, CallKey, DispatchKey, Request, Scope, ToolKey, WorkerKey},
         schema::Schema,
         spec::ToolSpec,
         stats::ToolStats,
     },
-    variable::Timestamp,
+    variable::{Name, Timestamp},
 };
+
+/// What belongs to one scope, and what finds things in it.
+#[derive(Default)]
+pub(super) struct Pool {
+    pub(super) tools: BTreeMap<Name, ToolKey>,
+    /// The connected workers by their own names.
+    pub(super) workers: HashMap<Arc<str>, WorkerKey>,
+    /// The workers that take calls and have room, the least loaded first.
+    pub(super) free: BTreeSet<Rank>,
+    /// The tools for which calls wait, by the first of those calls.
+    pub(super) hungry: BTreeSet<(CallKey, ToolKey)>,
+}
+
+/// How loaded a worker is, and when it was last given something.
+pub(super) type Rank = (usize, u64, WorkerKey);
 
 /// One tool of one scope. It outlives its workers for a while, for what their breakers and its figures remember.
 pub(super) struct Entry {
@@ -20,10 +35,16 @@ pub(super) struct Entry {
     pub(super) scope: Scope,
     pub(super) spec: Arc<ToolSpec>,
     pub(super) schema: Arc<Schema>,
-    /// The workers that are connected and offer it, draining ones included.
-    pub(super) offers: Vec<WorkerKey>,
-    /// By the worker's own name, so that one that connects again is recognised. Closed ones are left out.
+    /// The workers that offer it and take calls.
+    pub(super) offers: BTreeSet<WorkerKey>,
+    /// The workers that offer it and are draining.
+    pub(super) draining: BTreeSet<WorkerKey>,
+    /// By the worker's own name, so that one that connects again is recognised.
     pub(super) breakers: BTreeMap<Arc<str>, Breaker>,
+    /// Its calls that have not ended.
+    pub(super) calls: BTreeSet<CallKey>,
+    /// How many dispatches of it workers have not answered.
+    pub(super) dispatches: usize,
     /// Calls that wait for room, first come first served.
     pub(super) queue: BTreeSet<CallKey>,
     /// Calls that wait for any worker at all.
@@ -33,6 +54,12 @@ pub(super) struct Entry {
     pub(super) gone_since: Option<Timestamp>,
 }
 
+impl Entry {
+    pub(super) fn is_in_use(&self) -> bool {
+        !self.calls.is_empty() || self.dispatches > 0
+    }
+}
+
 /// A connected worker.
 pub(super) struct Worker {
     pub(super) id: Arc<str>,
@@ -40,12 +67,32 @@ pub(super) struct Worker {
     pub(super) scope: Scope,
     /// How many dispatches it takes.
     pub(super) max: usize,
-    pub(super) dispatches: HashSet<DispatchKey>,
-    /// What it offers, and how many dispatches it has of each.
-    pub(super) tools: HashMap<ToolKey, usize>,
+    pub(super) dispatches: BTreeSet<DispatchKey>,
+    /// Of each tool, how many dispatches it has; none are left out.
+    pub(super) running: BTreeMap<ToolKey, usize>,
+    pub(super) offers: BTreeSet<ToolKey>,
     pub(super) draining: bool,
     /// When it was last given something, in dispatches.
     pub(super) used: u64,
+}
+
+impl Worker {
+    pub(super) fn has_room(&self) -> bool {
+        !self.draining && self.dispatches.len() < self.max
+    }
+
+    pub(super) fn running(&self, tool: ToolKey) -> usize {
+        self.running.get(&tool).copied().unwrap_or_default()
+    }
+
+    /// Whether one of these attempts was its own.
+    pub(super) fn is_among(&self, tried: &[Attempt]) -> bool {
+        tried.iter().any(|attempt| attempt.worker == self.id)
+    }
+
+    pub(super) fn rank(&self, key: WorkerKey) -> Rank {
+        (self.dispatches.len().saturating_mul(1_000_000) / self.max, self.used, key)
+    }
 }
 
 /// A worker to be.
@@ -53,6 +100,7 @@ pub(crate) struct NewWorker {
     pub(crate) id: Arc<str>,
     pub(crate) label: Arc<str>,
     pub(crate) scope: Scope,
+    /// At least 1.
     pub(crate) max: usize,
 }
 
@@ -87,6 +135,7 @@ pub(super) enum Stage {
 
 /// An attempt that its worker has not answered.
 pub(super) struct Dispatch {
+    pub(super) key: DispatchKey,
     /// Whose; `None` once nobody waits for it.
     pub(super) call: Option<CallKey>,
     pub(super) tool: ToolKey,
@@ -94,31 +143,4 @@ pub(super) struct Dispatch {
     /// How many chunks it may still send.
     pub(super) credit: u32,
     pub(super) next_chunk: u64,
-}
-
-/// The calls that ended last, by name.
-pub(super) struct EndedCalls {
-    max: usize,
-    records: HashMap<(Scope, Arc<str>), CallRecord>,
-    order: VecDeque<(Scope, Arc<str>)>,
-}
-
-impl EndedCalls {
-    pub(super) fn up_to(max: usize) -> Self {
-        Self { max, records: HashMap::new(), order: VecDeque::new() }
-    }
-
-    pub(super) fn get(&self, name: &(Scope, Arc<str>)) -> Option<&CallRecord> {
-        self.records.get(name)
-    }
-
-    pub(super) fn insert(&mut self, name: (Scope, Arc<str>), record: CallRecord) {
-        self.order.push_back(name.clone());
-        self.records.insert(name, record);
-        if self.order.len() > self.max
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.records.remove(&oldest);
-        }
-    }
 }

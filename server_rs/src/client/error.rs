@@ -1,0 +1,64 @@
+use std::collections::HashMap;
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::{proto, tool::Failure};
+
+/// Why a call gave no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The server refused it, or ended it.
+    #[error("{0}")]
+    Refused(Refused),
+    /// The tool ran, and failed.
+    #[error("{}: {}", .0.kind, .0.message)]
+    Failed(Failure),
+    /// The arguments cannot be sent.
+    #[error("{0}")]
+    Arguments(String),
+    /// It took longer than it may.
+    #[error("{0}")]
+    Deadline(String),
+    /// No server, or it went away: whether the tool ran is unknown.
+    #[error("{0}")]
+    Transport(String),
+}
+
+/// A refusal of the server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message} ({reason})")]
+pub struct Refused {
+    /// The name of an `ErrorReason`, without its prefix.
+    pub reason: String,
+    /// What was wrong and what to do.
+    pub message: String,
+    /// The facts that belong to the reason.
+    pub facts: HashMap<String, String>,
+}
+
+impl From<Status> for CallError {
+    fn from(status: Status) -> Self {
+        let message = status.message().to_owned();
+        if let Some(info) = status.get_error_details().error_info() {
+            let (reason, facts) = (info.reason.clone(), info.metadata.clone());
+            return Self::Refused(Refused { reason, message, facts });
+        }
+        if status.code() == Code::DeadlineExceeded {
+            return Self::Deadline(message);
+        }
+        Self::Transport(format!("{}: {message}", status.code().description()))
+    }
+}
+
+impl From<proto::ToolFailure> for Failure {
+    fn from(failure: proto::ToolFailure) -> Self {
+        Self {
+            kind: failure.r#type,
+            bases: failure.bases,
+            message: failure.message,
+            retryable: failure.retryable,
+            traceback: failure.traceback,
+        }
+    }
+}

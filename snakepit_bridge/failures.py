@@ -1,0 +1,102 @@
+"""What a tool raised, on its way from its worker to its caller."""
+
+from __future__ import annotations
+
+import builtins
+import traceback
+from functools import lru_cache
+from pathlib import Path
+
+from snakepit_bridge.exceptions import ToolFailedError
+from snakepit_bridge.v1 import tool_pb2 as pb
+
+_MESSAGE_CHARACTERS = 16_384
+_TRACEBACK_CHARACTERS = 65_536
+_OURS = str(Path(__file__).parent)
+# A coroutine that raises one of these is taken for one that has ended.
+_ENDS = (StopIteration, StopAsyncIteration)
+
+
+def failure_to_wire(error: BaseException, *, with_traceback: bool = False) -> pb.ToolFailure:
+    """What the caller is told of an exception. Never raises, whatever the exception does."""
+    failure = pb.ToolFailure(
+        type=_text(type(error).__name__, _MESSAGE_CHARACTERS),
+        bases=[base.__name__ for base in type(error).__mro__ if base.__module__ == "builtins" and base is not object],
+        message=_text(_said(error), _MESSAGE_CHARACTERS),
+        retryable=_retryable(error),
+    )
+    if with_traceback:
+        failure.traceback = _text(_trace(error), _TRACEBACK_CHARACTERS)
+    return failure
+
+
+def failure_from_wire(failure: pb.ToolFailure, tool: str, call_id: str) -> ToolFailedError:
+    """The exception for a failed call."""
+    # Only built-in names matter here, and none has a comma.
+    bases = tuple(name for name in failure.bases if _builtin(name) is not None)
+    facts = {
+        "tool": tool,
+        "call": call_id,
+        "type": failure.type,
+        "message": failure.message,
+        "bases": ",".join(bases),
+        "retryable": "true" if failure.retryable else "false",
+        "traceback": failure.traceback,
+    }
+    said = f"{failure.type}: {failure.message}" if failure.message else failure.type
+    return failed_class(bases)(f"tool {tool!r} failed with {said}", facts)
+
+
+@lru_cache(maxsize=256)
+def failed_class(bases: tuple[str, ...]) -> type[ToolFailedError]:
+    """The ToolFailedError that is also each of the built-in exceptions named, as far as Python can combine them."""
+    known = [found for name in bases if (found := _builtin(name)) is not None]
+    nearest = [found for index, found in enumerate(known) if not any(issubclass(k, found) for k in known[:index])]
+    for mixed in (nearest, *([single] for single in known)) if known else ():
+        try:
+            made = type("ToolFailedError", (ToolFailedError, *mixed), {"__module__": ToolFailedError.__module__})
+            made("")
+        except TypeError:
+            # Their layouts do not go together, or such an exception wants more than a message.
+            continue
+        made.__doc__ = ToolFailedError.__doc__
+        return made
+    return ToolFailedError
+
+
+def _builtin(name: str) -> type[Exception] | None:
+    found = getattr(builtins, name, None)
+    if not isinstance(found, type) or not issubclass(found, Exception) or found is Exception:
+        return None
+    return None if issubclass(found, _ENDS) else found
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException as broken:
+        return f"its message cannot be made: {type(broken).__name__}"
+
+
+def _retryable(error: BaseException) -> bool:
+    try:
+        said = getattr(error, "retryable", None)
+        return said is True or (said is None and isinstance(error, (ConnectionError, TimeoutError)))
+    except BaseException:
+        return False
+
+
+def _trace(error: BaseException) -> str:
+    trace = error.__traceback__
+    # What called the tool is of no interest to anyone.
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
+        trace = trace.tb_next
+    try:
+        return "".join(traceback.format_exception(type(error), error, trace))
+    except BaseException:
+        return ""
+
+
+def _text(text: str, most: int) -> str:
+    sendable = text.encode("utf-8", "replace").decode("utf-8")
+    return sendable if len(sendable) <= most else f"{sendable[: most - 1]}…"
