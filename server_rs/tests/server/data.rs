@@ -226,8 +226,8 @@ async fn a_value_in_which_a_bit_has_turned_is_reported_and_the_rest_is_saved() {
     let told = refused_with(&data(directory.path(), &["check"]));
     assert!(told.contains(&session.id) && told.contains("checksum"), "{told}");
     let flags = ["serve", "--listen", "127.0.0.1:0", "--until-stdin-closes", "--data-dir"];
-    let served = snakepit().args(flags).arg(directory.path()).output().unwrap();
-    assert!(refused_with(&served).contains("data check"), "a damaged journal is not served");
+    let refused = refused_with(&snakepit().args(flags).arg(directory.path()).output().unwrap());
+    assert!(refused.contains("data check"), "a damaged journal is not served");
 
     let exported = data(directory.path(), &["export"]);
     assert!(refused_with(&exported).contains(&session.id));

@@ -1,4 +1,4 @@
-//! The home on disk: an SQLite journal in a directory of its own. docs/adr/0011 has its format and its invariants.
+//! The home on disk: an SQLite journal in a directory of its own. docs/adr/0012 has its format and its invariants.
 
 mod archive;
 mod care;

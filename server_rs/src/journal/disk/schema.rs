@@ -8,7 +8,7 @@ use super::OpenError;
 /// The format that this server writes. Raised when an older server would misread what is written.
 pub(super) const FORMAT: i64 = 1;
 
-/// See docs/adr/0011 for what they hold and when.
+/// See docs/adr/0012 for what they hold and when.
 const TABLES: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
     CREATE TABLE sessions (
