@@ -65,9 +65,22 @@ def agent(ctx: BlockingContext) -> dspy.Module:
         from snakepit_bridge.local_lm import LocalLM
 
         local = LocalLM()
-        dspy.configure(lm=local.lm, adapter=local.adapter)
-        # So small a model picks a tool only if there is nothing else that it could write.
-        program.react.config["response_format"] = _schema()
+
+        class Steps(type(local.adapter)):  # type: ignore[misc]
+            """So small a model acts only if it is told the form of each step; what it fills in is its own."""
+
+            async def acall(self, lm: Any, lm_kwargs: Any, signature: Any, demos: Any, inputs: Any) -> Any:
+                if "next_tool_name" in signature.output_fields:
+                    lm_kwargs = {**lm_kwargs, "response_format": _step(first=not inputs["trajectory"])}
+                return await super().acall(lm, lm_kwargs, signature, demos, inputs)
+
+            def _prepare_response_format(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
+                if "response_format" not in lm_kwargs:
+                    super()._prepare_response_format(lm, lm_kwargs, signature)
+
+        dspy.configure(
+            lm=local.lm.copy(temperature=0.0, max_tokens=300), adapter=Steps(use_native_function_calling=False)
+        )
     elif model:
         dspy.configure(lm=dspy.LM(model, cache=False, api_base=os.environ.get("SNAKEPIT_MODEL_API_BASE")))
     else:
@@ -75,14 +88,12 @@ def agent(ctx: BlockingContext) -> dspy.Module:
     return program
 
 
-def _schema() -> dict[str, Any]:
-    """What the local model may write: one call of the tool, or the end."""
+def _step(*, first: bool) -> dict[str, Any]:
+    """What the local model may write: first a call of the tool, then the end."""
     text = {"type": "string", "maxLength": 200}
-
-    def choice(tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        properties = {"next_thought": text, "next_tool_name": {"const": tool}, "next_tool_args": arguments}
-        return {"type": "object", "properties": properties, "required": list(properties)}
-
     city = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 40}}, "required": ["city"]}
-    schema = {"anyOf": [choice(TOOL, city), choice("finish", {"type": "object", "maxProperties": 0})]}
+    nothing = {"type": "object", "properties": {}, "additionalProperties": False}
+    tool, arguments = (TOOL, city) if first else ("finish", nothing)
+    properties = {"next_thought": text, "next_tool_name": {"const": tool}, "next_tool_args": arguments}
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
     return {"type": "json_schema", "json_schema": {"name": "step", "schema": schema}}
