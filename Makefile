@@ -16,7 +16,7 @@ export SNAKEPIT_SERVER_BINARY := $(TARGET)/debug/snakepit
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format test-rust test-python test-dspy consistency killing docs build stubs bench clean
+.PHONY: help demo test check lint format test-rust test-python test-dspy consistency crashing killing docs build stubs bench clean
 
 help: ## Lists the tasks.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -61,6 +61,9 @@ test-dspy: build ## The DSPy layer's tests with older DSPys, each in .venv-dspy-
 
 consistency: build $(STAMPS)/dev ## Checks 100000 forwards, on all entry points, for a mix of states (minutes). FORWARDS=n checks n.
 	$(PY) -m pytest tests/dspy/test_consistency.py --forwards $(or $(FORWARDS),100000) $(ARGS)
+
+crashing: build $(STAMPS)/dev ## Kills a server on disk 1000 times under writers and watchers (minutes). CRASHES=n kills n times.
+	$(PY) -m pytest tests/client/test_crashes.py --crashes $(or $(CRASHES),1000) $(ARGS)
 
 killing: build $(STAMPS)/dev ## Makes 10000 tool calls while their workers are killed (minutes). CALLS=n makes n.
 	$(PY) -m pytest tests/tools/test_killed_workers.py --calls $(or $(CALLS),10000) $(ARGS)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext, local_server
+from tests.client.crashing import CRASHED
 from tests.recording_lm import RecordingLM
 from tests.wire_proxy import WireProxy
 
@@ -22,7 +23,15 @@ _BUILT = Path(__file__).parents[1] / "target" / "debug"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How much the tests under fire do; here, where pytest asks for options."""
     parser.addoption("--forwards", type=int, default=2100, help="forwards to check for consistency (default: 2100)")
+    parser.addoption("--crashes", type=int, default=20, help="times to kill a server on disk (default: 20)")
     parser.addoption("--calls", type=int, default=1500, help="tool calls while workers are killed (default: 1500)")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """What the run under crashes came to."""
+    if CRASHED in config.stash:
+        terminalreporter.section("crashes")
+        terminalreporter.line(config.stash[CRASHED])
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,137 @@
+"""Writers and watchers while the server is killed and started again on its directory, and what has to be true then."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter, sleep
+
+import pytest
+
+from snakepit_bridge import LocalServer, SessionContext
+from snakepit_bridge.changes import Change
+from snakepit_bridge.exceptions import BridgeError
+
+# What the terminal summary says of a run.
+CRASHED = pytest.StashKey[str]()
+
+
+@dataclass
+class Seen:
+    """What writers and watchers saw.
+
+    Attributes:
+        counted: of each writer, the numbers that its acknowledged increments returned, in order.
+        unknown: of each writer, how many increments ended without an answer.
+        watched: of each watcher, every change, in order.
+        final: each variable's value in the end.
+        reopening: how long each start of the server took, in seconds.
+    """
+
+    counted: dict[str, list[int]] = field(default_factory=dict)
+    unknown: dict[str, int] = field(default_factory=dict)
+    watched: list[list[Change]] = field(default_factory=list)
+    final: dict[str, int] = field(default_factory=dict)
+    reopening: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+
+def write_while_crashing(
+    start: Callable[..., LocalServer], directory: Path, *, crashes: int, writers: int = 8, watchers: int = 3
+) -> Seen:
+    """Kills the server that many times, each time somewhere in the middle of what the writers do."""
+    seen, over = Seen(), threading.Event()
+    server = start(data_dir=directory)
+    address = server.address
+    names = [f"n{index}" for index in range(writers)]
+
+    def writer(name: str) -> None:
+        with SessionContext.connect(address, session_id="s", create=False, timeout=60) as ctx:
+            while not over.is_set():
+                try:
+                    seen.counted[name].append(ctx.increment(name))
+                except BridgeError:
+                    seen.unknown[name] += 1
+
+    def watcher(changes: list[Change]) -> None:
+        last = dict.fromkeys(names, -1)
+        try:
+            with SessionContext.connect(address, session_id="s", create=False, timeout=60) as ctx:
+                for change in ctx.watch_variables("n*"):
+                    changes.append(change)
+                    last[change.name] = change.value
+                    if seen.final == last:
+                        return
+        except BridgeError as error:
+            seen.wrong.append(f"a watch ended: {error!r}")
+
+    with SessionContext.connect(address, session_id="s", timeout=60) as ctx:
+        for name in names:
+            ctx.register_variable(name, "integer", 0)
+            seen.counted[name], seen.unknown[name] = [], 0
+        seen.watched = [[] for _ in range(watchers)]
+        watching = [threading.Thread(target=watcher, args=(changes,), daemon=True) for changes in seen.watched]
+        writing = [threading.Thread(target=writer, args=(name,)) for name in names]
+        for thread in [*watching, *writing]:
+            thread.start()
+        for _ in range(crashes):
+            sleep(random.uniform(0.05, 0.4))
+            os.kill(server.pid, signal.SIGKILL)
+            server.close()
+            begun = perf_counter()
+            server = start(listen=address, data_dir=directory)
+            seen.reopening.append(perf_counter() - begun)
+        over.set()
+        for thread in writing:
+            thread.join()
+        # One more change of each, so that every watcher gets to know of the end.
+        seen.final = {name: value + 1 for name, value in ctx.get_variables(names).items()}
+        for name in names:
+            ctx.increment(name)
+        for thread in watching:
+            thread.join(60)
+        if any(thread.is_alive() for thread in watching):
+            seen.wrong.append("a watch never saw the last state")
+    return seen
+
+
+def problems(seen: Seen) -> list[str]:
+    """What is not as it has to be."""
+    found = list(seen.wrong)
+    for name, counted in seen.counted.items():
+        unknown = seen.unknown[name]
+        # Each acknowledged increment returned a number of its own, above the one before it.
+        found += [f"{name}: {after} came after {before}" for before, after in pairwise(counted) if after <= before]
+        missing = seen.final[name] - 1 - len(counted)
+        if missing < 0:
+            found.append(f"{name}: {-missing} acknowledged increments are lost")
+        if missing > unknown:
+            found.append(f"{name}: {missing - unknown} increments were applied twice")
+    for changes in seen.watched:
+        last: dict[str, int] = {}
+        revision = 0
+        for change in changes:
+            if change.gap:
+                found.append(f"a watch had a gap before {change}")
+            if change.kind != "initial" and change.value != last[change.name] + 1:
+                found.append(f"a watch saw {change.name} = {change.value} after {last[change.name]}")
+            if change.kind != "initial" and change.revision <= revision:
+                found.append(f"a watch saw revision {change.revision} after {revision}")
+            last[change.name], revision = change.value, change.revision
+    return found
+
+
+def summary(seen: Seen) -> str:
+    """The figures, in a line."""
+    acknowledged = sum(map(len, seen.counted.values()))
+    changes = sum(map(len, seen.watched))
+    return (
+        f"{len(seen.reopening):,} crashes, {acknowledged:,} increments acknowledged, {sum(seen.unknown.values()):,} "
+        f"without an answer, {changes:,} changes watched; reopening took at most {max(seen.reopening) * 1000:.0f} ms"
+    )
