@@ -20,11 +20,11 @@ use crate::{
     setup::*,
 };
 
-fn data(directory: &Path, arguments: &[&str]) -> Output {
+pub fn data(directory: &Path, arguments: &[&str]) -> Output {
     snakepit().arg("data").args(arguments).arg("--data-dir").arg(directory).output().unwrap()
 }
 
-fn done(output: &Output) -> String {
+pub fn done(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).unwrap()
 }
@@ -43,7 +43,7 @@ fn import(directory: &Path, export: &str, flags: &[&str]) -> Output {
 }
 
 /// A session with variables of many types, a past, a secret and a deleted name.
-async fn rich(server: &Served) -> TestSession {
+pub async fn rich(server: &Served) -> TestSession {
     let session = server.session().await;
     let limited = |ty, limit| VariableSpec { constraints: Some(Constraints { kind: Some(limit) }), ..spec(ty) };
     let float = FloatConstraints { min: Some(0.0), max: Some(2.0), ..Default::default() };
@@ -211,7 +211,7 @@ fn turn(journal: &Path, text: &[u8]) -> usize {
     places.len()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_value_in_which_a_bit_has_turned_is_reported_and_the_rest_is_saved() {
     let (directory, rescued) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = serving("127.0.0.1:0", &directory);
@@ -237,7 +237,7 @@ async fn a_value_in_which_a_bit_has_turned_is_reported_and_the_rest_is_saved() {
     assert_eq!(again(&server, &session).await.value("n").await, Kind::StringValue("whole".into()));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_that_is_garbage_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     let server = serving("127.0.0.1:0", &directory);

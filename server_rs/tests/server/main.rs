@@ -10,6 +10,7 @@ mod discovery;
 mod disk;
 mod errors;
 mod expiry;
+mod golden;
 mod hostile;
 mod limits;
 mod native_tools;
