@@ -17,21 +17,21 @@ use crate::setup::*;
 
 fn snakepit() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_snakepit"));
-    for name in ["ADDRESS", "SESSION", "LISTEN", "EPHEMERAL", "INSECURE", "HEARTBEAT"] {
+    for name in ["ADDRESS", "SESSION", "LISTEN", "EPHEMERAL", "INSECURE", "HEARTBEAT", "BREAKER_FAILURES"] {
         command.env_remove(format!("SNAKEPIT_{name}"));
     }
     command
 }
 
 /// A server process on a free port. Ends with the test.
-struct Served {
+pub struct Served {
     child: Child,
     stdin: Option<ChildStdin>,
     address: String,
 }
 
 impl Served {
-    fn start(flags: &[&str]) -> Self {
+    pub fn start(flags: &[&str]) -> Self {
         Self::listening("127.0.0.1:0", flags)
     }
 
@@ -46,7 +46,7 @@ impl Served {
         Self { child, stdin, address }
     }
 
-    async fn session(&self) -> TestSession {
+    pub async fn session(&self) -> TestSession {
         let channel = Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap();
         TestSession::create(channel, Default::default()).await
     }
