@@ -6,11 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::builder::FalseyValueParser;
+use clap::{
+    builder::{FalseyValueParser, RangedI64ValueParser},
+    value_parser,
+};
 use snakepit_server::{
     config::Windows,
     journal::disk::{Disk, OpenError},
     server::Server,
+    tool::BreakerPolicy,
 };
 use tokio::{net::TcpListener, sync::oneshot};
 use tracing_subscriber::EnvFilter;
@@ -38,6 +42,15 @@ pub(super) struct Serve {
     /// Let strangers in: listen on an address that is not this machine's own, without encryption or authentication.
     #[arg(long, env = "SNAKEPIT_INSECURE", value_parser = FalseyValueParser::new())]
     insecure: bool,
+    /// Lost connections, timeouts and retryable failures in a row after which a tool's calls stop going to a worker.
+    #[arg(long, env = "SNAKEPIT_BREAKER_FAILURES", default_value = "5", value_name = "N", value_parser = above_0())]
+    breaker_failures: u32,
+    /// How long they do; then they are let through one at a time.
+    #[arg(long, env = "SNAKEPIT_BREAKER_OPEN", default_value = "30", value_name = "SECONDS", value_parser = seconds)]
+    breaker_open: Duration,
+    /// How many of those have to go well until all are.
+    #[arg(long, env = "SNAKEPIT_BREAKER_SUCCESSES", default_value = "2", value_name = "N", value_parser = above_0())]
+    breaker_successes: u32,
     #[command(flatten)]
     limits: LimitFlags,
 }
@@ -51,7 +64,13 @@ impl Serve {
         // Before anyone is told that the server is there: what it kept is read first.
         let disk = if self.ephemeral { None } else { Some(self.open()?) };
         announce(address)?;
-        let builder = Server::builder().limits(self.limits.into()).heartbeat(self.heartbeat).insecure(exposed);
+        let breaker = BreakerPolicy {
+            opens_after: self.breaker_failures,
+            open_for: self.breaker_open,
+            closes_after: self.breaker_successes,
+        };
+        let builder =
+            Server::builder().breaker(breaker).limits(self.limits.into()).heartbeat(self.heartbeat).insecure(exposed);
         let served = match disk {
             Some(disk) => builder.journal(disk).serve(listener, shutdown).await,
             None => builder.serve(listener, shutdown).await,
@@ -105,6 +124,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|heartbeat| (Duration::from_millis(10)..=Duration::from_hours(1)).contains(heartbeat))
         .ok_or_else(|| "takes 0.01 to 3600 seconds".into())
+}
+
+fn above_0() -> RangedI64ValueParser<u32> {
+    value_parser!(u32).range(1..)
 }
 
 fn log_to_stderr() {

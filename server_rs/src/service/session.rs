@@ -16,6 +16,7 @@ use crate::{
     },
     session::{Create, Glob, Incarnation, SessionId},
     store::View,
+    tool::Scope,
     variable::MAX_LABELS,
 };
 
@@ -67,6 +68,8 @@ impl SessionService for Sessions {
         let id = SessionId::parse(&request.session_id)?;
         let incarnation = convert::incarnation(&request.incarnation)?;
         let position = self.0.store.delete(&id, incarnation, &principal).await?;
+        let gone = Error::SessionNotFound { session: id.shared() };
+        self.0.tools.forget(&Scope::Session(id, position.incarnation), &gone);
         let (revision, incarnation) = convert::position(position);
         Ok(Response::new(DeleteSessionResponse { revision, incarnation }))
     }

@@ -5,7 +5,10 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use async_stream::try_stream;
 use futures_util::Stream;
 use tokio::{
-    sync::{mpsc::UnboundedReceiver, oneshot},
+    sync::{
+        mpsc::{self, UnboundedReceiver},
+        oneshot,
+    },
     time::Instant,
 };
 use tonic::{Status, Streaming};
@@ -36,6 +39,8 @@ const HELLO_WITHIN: Duration = Duration::from_secs(10);
 const SILENT_BEATS: u32 = 3;
 const MAX_LABEL: usize = 256;
 const MAX_CONCURRENCY: u32 = 10_000;
+/// Answers that a worker has not read yet.
+const ANSWERS: usize = 8;
 /// Tools of one offer.
 const MAX_TOOLS: usize = 1_000;
 
@@ -54,8 +59,9 @@ pub(super) async fn open(
     let scope = new.scope.clone();
     let (joined, told) = serving.tools.join(new);
     let (end, ended) = oneshot::channel();
-    let (answers, answered) = tokio::sync::mpsc::unbounded_channel();
-    let listening = Listening { serving: Arc::clone(serving), joined, answers, watcher, scope };
+    let (answers, answered) = mpsc::channel(ANSWERS);
+    let silence = serving.heartbeat * SILENT_BEATS;
+    let listening = Listening { serving: Arc::clone(serving), joined, answers, watcher, scope, silence };
     tokio::spawn(async move {
         // Whoever reads the other half may be gone, and then nobody wants to know.
         let _ = end.send(listening.listen(inbound).await);
@@ -94,15 +100,16 @@ async fn parse_hello(serving: &Serving, hello: WorkerHello) -> Result<(NewWorker
 struct Listening {
     serving: Arc<Serving>,
     joined: Joined,
-    answers: tokio::sync::mpsc::UnboundedSender<OfferAnswer>,
+    answers: mpsc::Sender<OfferAnswer>,
     watcher: Option<Watcher>,
     scope: Scope,
+    silence: Duration,
 }
 
 impl Listening {
     /// Also says how the stream is to end; without an error if the worker itself ended it.
     async fn listen(mut self, mut inbound: Streaming<ServeToolsRequest>) -> Result<(), Refusal> {
-        let silence = self.serving.heartbeat * SILENT_BEATS;
+        let silence = self.silence;
         let mut heard = Instant::now();
         let stopping = self.serving.stopping.clone();
         let mut draining = false;
@@ -111,7 +118,7 @@ impl Listening {
                 message = inbound.message() => {
                     heard = Instant::now();
                     match message {
-                        Ok(Some(message)) => self.hear(message)?,
+                        Ok(Some(message)) => self.hear(message).await?,
                         Ok(None) => return Ok(()),
                         Err(status) => return Err(malformed(&status).into()),
                     }
@@ -133,18 +140,18 @@ impl Listening {
         }
     }
 
-    fn hear(&self, message: ServeToolsRequest) -> Result<(), Error> {
+    async fn hear(&mut self, message: ServeToolsRequest) -> Result<(), Error> {
         let event = message.event.ok_or_else(|| Error::invalid("event", "is none of this protocol version"))?;
         match event {
             Said::Hello(_) => return Err(Error::invalid("hello", "comes once, as the first message")),
             Said::Offer(offer) => {
                 let refused = self.offer(offer.tools);
-                self.answer(offer.request, refused);
+                self.answer(offer.request, refused).await?;
             }
             Said::Withdraw(withdraw) => {
                 let names: Vec<Name> = withdraw.tools.iter().filter_map(|name| Name::parse(name).ok()).collect();
                 self.joined.withdraw(&names);
-                self.answer(withdraw.request, Vec::new());
+                self.answer(withdraw.request, Vec::new()).await?;
             }
             Said::Result(result) => {
                 let outcome = match wire::parse_value(result.value).and_then(|value| self.fits(value)) {
@@ -190,9 +197,16 @@ impl Listening {
         refused
     }
 
-    fn answer(&self, request: u64, refused: Vec<OfferRefusal>) {
+    /// Nothing more is heard from a worker that does not read what it is answered.
+    async fn answer(&mut self, request: u64, refused: Vec<OfferRefusal>) -> Result<(), Error> {
+        let answer = self.answers.send(OfferAnswer { request, refused });
         // The stream's other half may be gone; then this half will hear so.
-        let _ = self.answers.send(OfferAnswer { request, refused });
+        if tokio::time::timeout(self.silence, answer).await.is_ok() {
+            return Ok(());
+        }
+        self.joined.leaves_because("its worker does not read what it is told");
+        let problem = format!("answers were not read for {} s", self.silence.as_secs_f64());
+        Err(Error::invalid("event", problem))
     }
 
     fn fits(&self, value: crate::value::Value) -> Result<crate::value::Value, Error> {
@@ -205,7 +219,7 @@ impl Listening {
 fn tell(
     serving: Arc<Serving>,
     mut told: UnboundedReceiver<Told>,
-    mut answers: UnboundedReceiver<OfferAnswer>,
+    mut answers: mpsc::Receiver<OfferAnswer>,
     mut ended: oneshot::Receiver<Result<(), Refusal>>,
 ) -> impl Stream<Item = Result<ServeToolsResponse, Status>> + Send {
     try_stream! {
@@ -213,8 +227,7 @@ fn tell(
             heartbeat_interval: convert::duration(serving.heartbeat),
             value_bytes: serving.store.limits().value_bytes,
         }));
-        let mut beats = tokio::time::interval(serving.heartbeat);
-        beats.tick().await;
+        let mut beats = tokio::time::interval_at(Instant::now() + serving.heartbeat, serving.heartbeat);
         loop {
             let next = tokio::select! {
                 biased;

@@ -17,7 +17,7 @@ use crate::setup::*;
 
 pub fn snakepit() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_snakepit"));
-    for name in ["ADDRESS", "SESSION", "LISTEN", "DATA_DIR", "EPHEMERAL", "INSECURE", "HEARTBEAT"] {
+    for name in ["ADDRESS", "SESSION", "LISTEN", "DATA_DIR", "EPHEMERAL", "INSECURE", "HEARTBEAT", "BREAKER_FAILURES"] {
         command.env_remove(format!("SNAKEPIT_{name}"));
     }
     command

@@ -11,12 +11,12 @@ use crate::setup::*;
 
 /// Time stands still until it is told to move. Tokio would otherwise skip ahead whenever all tasks wait for a socket; a
 /// blocking task keeps it from that.
-struct Frozen {
+pub struct Frozen {
     _thaw: mpsc::Sender<()>,
 }
 
 impl Frozen {
-    fn clock() -> Self {
+    pub fn clock() -> Self {
         let (thaw, thawed) = mpsc::channel();
         tokio::task::spawn_blocking(move || thawed.recv());
         tokio::time::pause();
@@ -24,8 +24,13 @@ impl Frozen {
     }
 }
 
-async fn pass(seconds: u64) {
+pub async fn pass(seconds: u64) {
     tokio::time::advance(Duration::from_secs(seconds)).await;
+}
+
+/// So long that timers are sure to fire, which are exact to a millisecond.
+pub async fn pass_over(seconds: u64) {
+    tokio::time::advance(Duration::from_millis(seconds * 1_000 + 2)).await;
 }
 
 /// A server that never sweeps: what is refused is refused on access.

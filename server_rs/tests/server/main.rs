@@ -1,8 +1,9 @@
 //! What the server does, seen from outside: through a real server and the generated client.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test may panic")]
 #![allow(clippy::default_trait_access, reason = "the messages' types say nothing here")]
 
+mod caller;
 mod client;
 mod command_line;
 mod data;
@@ -20,7 +21,15 @@ mod sessions;
 mod setup;
 mod stop;
 mod sync;
-mod tools;
+mod tool_breaker;
+mod tool_calls;
+mod tool_cancelling;
+mod tool_deadlines;
+mod tool_listing;
+mod tool_retries;
+mod tool_routing;
+mod tool_streams;
+mod tool_workers;
 mod values;
 mod watch_every;
 mod watch_latest;

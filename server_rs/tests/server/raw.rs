@@ -1,8 +1,9 @@
 //! A client that sends any bytes.
 
 use prost::bytes::{Buf as _, BufMut as _, Bytes};
+use tokio_stream::StreamExt as _;
 use tonic::{
-    Request, Status,
+    Request, Status, Streaming,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     codegen::http::uri::PathAndQuery,
@@ -17,6 +18,15 @@ pub async fn call(channel: &Channel, method: &'static str, request: impl Into<By
         .unary(Request::new(request.into()), PathAndQuery::from_static(method), Raw)
         .await
         .map(tonic::Response::into_inner)
+}
+
+/// Sends such messages over a stream that stays open; answers with what comes back.
+pub async fn stream(channel: &Channel, method: &'static str, messages: Vec<Bytes>) -> Result<Streaming<Bytes>, Status> {
+    let mut client = Grpc::new(channel.clone());
+    client.ready().await.unwrap();
+    let messages = tokio_stream::iter(messages).chain(tokio_stream::pending());
+    let answer = client.streaming(Request::new(messages), PathAndQuery::from_static(method), Raw).await?;
+    Ok(answer.into_inner())
 }
 
 /// A length-delimited protobuf field.

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use snakepit_server::proto::{
-    CallToolRequest, CallToolResponse, Dispatch, DispatchChunk, DispatchFailure, DispatchResult, DrainWorker,
-    GetToolRequest, GetToolResponse, MapValue, OfferAnswer, OfferTools, ServeToolsRequest, ServeToolsResponse,
-    ToolFailure, ToolSpec, Value, WithdrawTools, WorkerHello, serve_tools_request::Event as Say,
-    serve_tools_response::Event, tool_service_client::ToolServiceClient,
+    Dispatch, DispatchChunk, DispatchFailure, DispatchResult, DrainWorker, OfferAnswer, OfferTools, ServeToolsRequest,
+    ServeToolsResponse, ToolFailure, ToolSpec, Value, WithdrawTools, WorkerHello, WorkerWelcome,
+    serve_tools_request::Event as Say, serve_tools_response::Event,
 };
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Status, Streaming};
 
 use crate::setup::{TestSession, unique};
 
@@ -33,6 +32,7 @@ pub fn idempotent(name: &str) -> ToolSpec {
 /// A worker's stream. Dropping it is losing its connection.
 pub struct TestWorker {
     pub id: String,
+    pub welcome: WorkerWelcome,
     said: mpsc::UnboundedSender<ServeToolsRequest>,
     told: Streaming<ServeToolsResponse>,
     request: u64,
@@ -51,6 +51,27 @@ impl TestWorker {
         Self::hello(session, hello).await
     }
 
+    /// Connects with room for so many calls, for every session's sake, and offers tools, which are accepted.
+    pub async fn global(
+        session: &TestSession,
+        max_concurrency: u32,
+        tools: impl IntoIterator<Item = ToolSpec>,
+    ) -> Self {
+        let hello = WorkerHello { worker_id: unique("worker"), max_concurrency, ..Default::default() };
+        Self::hello(session, hello).await.unwrap().with(tools).await
+    }
+
+    /// Connects with room for so many calls and offers tools, which are accepted.
+    pub async fn with_room(session: &TestSession, room: u32, tools: impl IntoIterator<Item = ToolSpec>) -> Self {
+        Self::join(session, &unique("worker"), room).await.unwrap().with(tools).await
+    }
+
+    /// Offers tools, which are accepted.
+    pub async fn with(mut self, tools: impl IntoIterator<Item = ToolSpec>) -> Self {
+        assert_eq!(self.offer(tools).await.refused, []);
+        self
+    }
+
     /// Connects, saying this.
     pub async fn hello(session: &TestSession, hello: WorkerHello) -> Result<Self, Status> {
         let (said, listened) = mpsc::unbounded_channel();
@@ -58,20 +79,16 @@ impl TestWorker {
         said.send(ServeToolsRequest { event: Some(Say::Hello(hello)) }).unwrap();
         let mut client = session.tools();
         let told = client.serve_tools(UnboundedReceiverStream::new(listened)).await?.into_inner();
-        let mut worker = Self { id, said, told, request: 0 };
-        match worker.next().await {
-            Ok(Event::Welcome(_)) => Ok(worker),
-            Ok(other) => panic!("{other:?} is no welcome"),
-            Err(status) => Err(status),
+        let mut worker = Self { id, welcome: WorkerWelcome::default(), said, told, request: 0 };
+        match worker.hear().await? {
+            Event::Welcome(welcome) => Ok(Self { welcome, ..worker }),
+            other => panic!("{other:?} is no welcome"),
         }
     }
 
     /// Connects with room for ten calls and offers tools, which are accepted.
     pub async fn offering(session: &TestSession, tools: impl IntoIterator<Item = ToolSpec>) -> Self {
-        let mut worker = Self::join(session, &unique("worker"), 10).await.unwrap();
-        let answer = worker.offer(tools).await;
-        assert_eq!(answer.refused, []);
-        worker
+        Self::with_room(session, 10, tools).await
     }
 
     pub fn say(&self, event: Say) {
@@ -79,14 +96,27 @@ impl TestWorker {
         let _ = self.said.send(ServeToolsRequest { event: Some(event) });
     }
 
+    /// The next message.
+    pub async fn hear(&mut self) -> Result<Event, Status> {
+        let message = tokio::time::timeout(Duration::from_mins(1), self.told.message()).await.unwrap()?;
+        Ok(message.ok_or_else(|| Status::ok("the stream ended"))?.event.unwrap())
+    }
+
     /// The next message that is no heartbeat.
     pub async fn next(&mut self) -> Result<Event, Status> {
         loop {
-            let message = tokio::time::timeout(Duration::from_secs(60), self.told.message()).await.unwrap()?;
-            match message.ok_or_else(|| Status::ok("the stream ended"))?.event.unwrap() {
+            match self.hear().await? {
                 Event::Heartbeat(_) => {}
                 other => return Ok(other),
             }
+        }
+    }
+
+    /// The end of the stream, before which nothing else comes.
+    pub async fn end(&mut self) -> Status {
+        match self.next().await {
+            Ok(other) => panic!("{other:?} is no end"),
+            Err(status) => status,
         }
     }
 
@@ -124,6 +154,25 @@ impl TestWorker {
         }
     }
 
+    /// Waits until it may send so many more chunks.
+    pub async fn credit(&mut self, dispatch: &Dispatch) -> u32 {
+        match self.next().await.unwrap() {
+            Event::Credit(credit) => {
+                assert_eq!(credit.dispatch, dispatch.dispatch);
+                credit.chunks
+            }
+            other => panic!("{other:?} is no credit"),
+        }
+    }
+
+    /// Waits until it is told that it may go.
+    pub async fn drained(&mut self) {
+        match self.next().await.unwrap() {
+            Event::Drained(_) => {}
+            other => panic!("{other:?} is no end of draining"),
+        }
+    }
+
     pub fn returns(&self, dispatch: &Dispatch, value: Value) {
         self.say(Say::Result(DispatchResult { dispatch: dispatch.dispatch, value: Some(value) }));
     }
@@ -138,35 +187,5 @@ impl TestWorker {
 
     pub fn drain(&self) {
         self.say(Say::Drain(DrainWorker {}));
-    }
-}
-
-impl TestSession {
-    pub fn tools(&self) -> ToolServiceClient<Channel> {
-        ToolServiceClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
-    }
-
-    /// A call, to be changed as needed.
-    pub fn call_of(&self, tool: &str, arguments: Option<MapValue>) -> CallToolRequest {
-        CallToolRequest { session_id: self.id.clone(), tool: tool.into(), arguments, ..Default::default() }
-    }
-
-    pub async fn send_call(&self, request: CallToolRequest) -> Result<CallToolResponse, Status> {
-        self.tools().call_tool(request).await.map(tonic::Response::into_inner)
-    }
-
-    /// Calls in the background; aborting the task drops the rpc.
-    pub fn calling(&self, tool: &str, arguments: Option<MapValue>) -> JoinHandle<Result<CallToolResponse, Status>> {
-        self.sending(self.call_of(tool, arguments))
-    }
-
-    pub fn sending(&self, request: CallToolRequest) -> JoinHandle<Result<CallToolResponse, Status>> {
-        let session = self.clone();
-        tokio::spawn(async move { session.send_call(request).await })
-    }
-
-    pub async fn tool(&self, name: &str) -> Result<GetToolResponse, Status> {
-        let request = GetToolRequest { session_id: self.id.clone(), tool: name.into(), ..Default::default() };
-        self.tools().get_tool(request).await.map(tonic::Response::into_inner)
     }
 }

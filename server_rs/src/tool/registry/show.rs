@@ -83,9 +83,8 @@ impl Registry {
     /// One of them in detail.
     pub(crate) fn show(&self, home: &Scope, name: &str, now: Timestamp) -> Option<ShownTool> {
         let (_, entry) = self.offered(home, name)?;
-        let offering = entry.offers.iter().chain(&entry.draining);
-        let mut workers: Vec<ShownWorker> =
-            offering.filter_map(|key| Some(shown(entry, self.workers.get(key)?, now))).collect();
+        let offering = entry.offers.union(&entry.draining).filter_map(|key| self.workers.get(key));
+        let mut workers: Vec<ShownWorker> = offering.map(|worker| shown(entry, worker, now)).collect();
         let listed: HashSet<Arc<str>> = workers.iter().map(|worker| Arc::clone(&worker.id)).collect();
         let pool = self.pools.get(&entry.scope);
         for (id, breaker) in &entry.breakers {
