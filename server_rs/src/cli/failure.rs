@@ -1,5 +1,6 @@
-use std::{io, process::ExitCode};
+use std::{io, path::Path, process::ExitCode};
 
+use snakepit_server::journal::disk::OpenError;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -37,6 +38,21 @@ impl Failure {
             "no answer from a server at {address} ({problem}); start one with `snakepit serve`, or say where it is with \
              --address or SNAKEPIT_ADDRESS"
         ))
+    }
+
+    /// Why the journal in a directory cannot be used.
+    pub(super) fn journal(directory: &Path, error: &OpenError) -> Self {
+        match error {
+            OpenError::Sqlite(_) => Self::Failed(format!("{}: {error}", directory.display())),
+            OpenError::InUse { .. }
+            | OpenError::Directory { .. }
+            | OpenError::Missing { .. }
+            | OpenError::Taken { .. }
+            | OpenError::NoJournal { .. }
+            | OpenError::Newer { .. }
+            | OpenError::NoLog { .. }
+            | OpenError::Damaged { .. } => Self::Failed(error.to_string()),
+        }
     }
 
     /// Tells the user on stderr.

@@ -81,9 +81,10 @@ impl Serve {
     fn open(&self) -> Result<Disk, Failure> {
         let (directory, began) = (&self.data_dir, Instant::now());
         let disk = Disk::open(directory, &Windows::default()).map_err(|error| {
-            let in_use = matches!(error, OpenError::InUse { .. });
-            let how = if in_use { " with --data-dir DIRECTORY, or keep nothing with --ephemeral" } else { "" };
-            Failure::failed(format!("{error}{how}"))
+            if matches!(error, OpenError::InUse { .. }) {
+                return Failure::failed(format!("{error} with --data-dir, or keep nothing with --ephemeral"));
+            }
+            Failure::journal(directory, &error)
         })?;
         tracing::info!(directory = %directory.display(), sessions = disk.len(), took = ?began.elapsed(), "opened the journal");
         Ok(disk)

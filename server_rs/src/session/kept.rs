@@ -153,9 +153,9 @@ impl State {
         self.history(name)?.last().map(|record| record.version)
     }
 
-    /// The newest writes whose repeats are recognised, newest first.
-    pub(crate) fn remembered(&self) -> impl DoubleEndedIterator<Item = &Arc<Original>> {
-        self.remembered.iter().rev()
+    /// The writes whose repeats are recognised, oldest first.
+    pub(crate) fn remembered(&self) -> impl Iterator<Item = &Arc<Original>> {
+        self.remembered.iter()
     }
 
     /// The revision of the oldest event in the log; the next revision if it has none.

@@ -27,6 +27,16 @@ pub struct Original {
 }
 
 impl Original {
+    /// The write that an event is of.
+    pub(crate) fn of(event: &Event, idempotency: &Idempotency) -> Self {
+        Self {
+            idempotency: idempotency.clone(),
+            revision: event.position.revision,
+            outcomes: Arc::clone(&event.outcomes),
+            time: event.time,
+        }
+    }
+
     /// The bytes of the values it holds on to.
     fn bytes(&self) -> u64 {
         self.outcomes.iter().filter_map(|outcome| outcome.value.as_ref()).map(Value::encoded_len).sum()
@@ -64,12 +74,7 @@ impl Remembered {
 
     pub(super) fn push(&mut self, event: &Event, windows: &Windows) {
         if let Some(idempotency) = &event.idempotency {
-            self.remember(Original {
-                idempotency: idempotency.clone(),
-                revision: event.position.revision,
-                outcomes: Arc::clone(&event.outcomes),
-                time: event.time,
-            });
+            self.remember(Original::of(event, idempotency));
         }
         self.trim(event.time, windows);
     }
@@ -83,7 +88,7 @@ impl Remembered {
     }
 
     /// Oldest first.
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Original>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Original>> {
         self.writes.iter()
     }
 

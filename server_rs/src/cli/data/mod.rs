@@ -56,9 +56,10 @@ enum Command {
 impl Data {
     pub(super) fn run(self) -> Result<(), Failure> {
         let directory = &self.data_dir;
+        let failed = |error: OpenError| Failure::journal(directory, &error);
         match self.command {
             Command::Check => {
-                let checked = disk::check(directory).map_err(|error| failed(&error))?;
+                let checked = disk::check(directory).map_err(failed)?;
                 show::line(&format!(
                     "{}: {} sessions, {} variables, {} kept versions; {} sessions ended within a day",
                     directory.display(),
@@ -70,11 +71,11 @@ impl Data {
                 whole(directory, &checked.losses)
             }
             Command::Backup { to } => {
-                disk::backup(directory, &to).map_err(|error| failed(&error))?;
+                disk::backup(directory, &to).map_err(failed)?;
                 show::line(&format!("{} is a copy of {}", to.display(), directory.display())).map_err(Failure::from)
             }
             Command::Export { with_secrets } => {
-                let (sessions, losses) = disk::export(directory).map_err(|error| failed(&error))?;
+                let (sessions, losses) = disk::export(directory).map_err(failed)?;
                 export::print(&sessions, with_secrets)?;
                 whole(directory, &losses)
             }
@@ -85,16 +86,12 @@ impl Data {
                 show::line(&format!("{count} sessions are in {}", directory.display())).map_err(Failure::from)
             }
             Command::Compact => {
-                let (before, after) = disk::compact(directory).map_err(|error| failed(&error))?;
+                let (before, after) = disk::compact(directory).map_err(failed)?;
                 show::line(&format!("{}: {before} bytes before, {after} now", directory.display()))
                     .map_err(Failure::from)
             }
         }
     }
-}
-
-fn failed(error: &OpenError) -> Failure {
-    Failure::failed(error.to_string())
 }
 
 /// A failure that names everything that is lost, if something is.

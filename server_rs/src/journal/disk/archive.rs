@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use rusqlite::TransactionBehavior;
 
-use super::{Loss, OpenError, directory::Directory, fold::fold, recovery, schema, writer::sweep};
+use super::{Loss, OpenError, chores::sweep, directory::Directory, fold::fold, recovery, schema, writer::Tail};
 use crate::{
     config::Windows,
     session::{Kept, SessionId, Slot, State},
@@ -70,16 +70,15 @@ pub fn import(directory: &Path, sessions: Vec<Archived>) -> Result<(), ImportErr
     let all = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // A life that comes back must not meet what is left of it.
     for life in &contents.litter {
-        while !sweep(&all, life, usize::MAX)? {}
+        sweep(&all, life, usize::MAX)?;
     }
     for Archived { session, kept } in sessions {
-        let is_live = |it: &&crate::journal::Recovered| it.session == session && matches!(it.slot, Slot::Live(_));
-        if contents.sessions.iter().any(|it| is_live(&it)) {
+        if contents.tails.contains_key(&session) {
             return Err(ImportError::Exists { session: session.to_string() });
         }
         let state = State::restore(&session, kept, &Windows::default())
             .map_err(|problem| ImportError::Inconsistent { session: session.to_string(), problem })?;
-        fold(&all, &Arc::new(state), 0, true)?;
+        fold(&all, &Tail { folded: 0, ..Tail::folded(Arc::new(state)) })?;
     }
     all.commit()?;
     db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;

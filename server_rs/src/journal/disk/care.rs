@@ -6,11 +6,11 @@ use rusqlite::{Connection, backup::Backup};
 
 use super::{
     Loss, OpenError,
+    chores::{forget, sweep},
     directory::{self, Directory},
     fold::fold,
     recovery::{self, Contents},
     schema,
-    writer::{forget, sweep},
 };
 use crate::{config::Windows, session::Slot};
 
@@ -75,10 +75,10 @@ pub fn compact(directory: &Path) -> Result<(u64, u64), OpenError> {
     let before = size(directory)?;
     let all = db.transaction()?;
     for tail in tails.values() {
-        fold(&all, &tail.state, tail.folded, true)?;
+        fold(&all, tail)?;
     }
     for life in &litter {
-        while !sweep(&all, life, usize::MAX)? {}
+        sweep(&all, life, usize::MAX)?;
     }
     forget(&all)?;
     all.commit()?;

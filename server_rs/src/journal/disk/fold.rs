@@ -2,27 +2,30 @@
 
 use rusqlite::{Connection, params};
 
-use super::rows::{LifeKey, RowKey, crc, execute, signed};
+use super::{
+    rows::{LifeKey, RowKey, crc, execute, signed},
+    writer::Tail,
+};
 use crate::{
     journal::record::{Life, Record as _},
     session::{RecordKind, State},
 };
 
-/// Brings the rows of a session from its fold at revision `folded` to this state, and drops what its windows have
-/// dropped. Costs as much as has changed since, unless `reconcile` says to look at all there is: then rows go that
-/// other windows kept.
-pub(super) fn fold(db: &Connection, state: &State, folded: u64, reconcile: bool) -> rusqlite::Result<()> {
+/// Brings the rows of a session from its last fold to its newest state, and drops what its windows have dropped. Costs
+/// as much as has changed since, unless it has to look at all there is: then rows go that other windows kept.
+pub(super) fn fold(db: &Connection, tail: &Tail) -> rusqlite::Result<()> {
+    let Tail { state, folded, oldest_event, reconcile, .. } = tail;
     let life = LifeKey { session: state.id.clone(), incarnation: state.incarnation };
-    if reconcile || state.has_shrunk_since(folded) {
+    if *reconcile || state.has_shrunk_since(*folded) {
         drop_strange(db, state, &life)?;
     }
-    let mut names: Vec<_> = state.touched_since(folded).collect();
+    let mut names: Vec<_> = state.touched_since(*folded).collect();
     names.sort_unstable();
     names.dedup();
     for name in names {
-        put_name(db, state, &life, name, folded)?;
+        put_name(db, state, &life, name, *folded)?;
     }
-    put_writes(db, state, &life, folded)?;
+    put_writes(db, state, &life, *oldest_event)?;
     execute(
         db,
         "DELETE FROM events WHERE session = ?1 AND incarnation = ?2 AND revision < ?3",
@@ -123,8 +126,10 @@ fn drop_variable(db: &Connection, life: &LifeKey, name: &str) -> rusqlite::Resul
     Ok(())
 }
 
-fn put_writes(db: &Connection, state: &State, life: &LifeKey, folded: u64) -> rusqlite::Result<()> {
-    let oldest = state.remembered().next_back().map_or(u64::MAX, |original| original.revision);
+/// A write is remembered by its event as long as that is kept, and by a row from then on. `oldest_event` is the oldest
+/// kept so far.
+fn put_writes(db: &Connection, state: &State, life: &LifeKey, oldest_event: u64) -> rusqlite::Result<()> {
+    let oldest = state.remembered().next().map_or(u64::MAX, |original| original.revision);
     execute(
         db,
         "DELETE FROM writes WHERE session = ?1 AND incarnation = ?2 AND revision < ?3",
@@ -133,7 +138,8 @@ fn put_writes(db: &Connection, state: &State, life: &LifeKey, folded: u64) -> ru
     let mut put = db.prepare_cached(
         "REPLACE INTO writes (session, incarnation, revision, body, crc) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
-    for original in state.remembered().take_while(|original| original.revision > folded) {
+    let dropped = state.remembered().skip_while(|original| original.revision < oldest_event);
+    for original in dropped.take_while(|original| original.revision < state.oldest_event()) {
         let body = original.encode();
         let crc = crc("writes", life, RowKey::Number(original.revision), &body);
         put.execute(params![&*life.session, life.incarnation.0, signed(original.revision), body, crc])?;

@@ -1,10 +1,13 @@
 //! The home on disk: an SQLite journal in a directory of its own. docs/adr/0012 has its format and its invariants.
 
+mod append;
 mod archive;
 mod care;
+mod chores;
 mod directory;
 mod fault;
 mod fold;
+mod reader;
 mod recovery;
 mod rows;
 mod schema;

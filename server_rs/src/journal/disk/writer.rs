@@ -7,24 +7,22 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tokio::sync::oneshot;
 
 use super::{
+    append::{append_event, fold_one},
+    chores::{forget, now, sweep_first, touch},
     fault,
-    fold::{fold, put_session},
-    rows::{LifeKey, RowKey, crc, execute, signed},
+    rows::{LifeKey, execute},
 };
 use crate::{
     config::Upkeep,
-    journal::{
-        Append, CommitError, Health, Touch,
-        record::{Ended, Record as _},
-    },
-    session::{Body, Ended as EndedSlot, Event, SessionId, Slot, State},
+    journal::{Append, CommitError, Health, Touch},
+    session::{SessionId, State},
 };
 
 /// How long the thread has to have nothing to do before it tidies up.
@@ -49,6 +47,8 @@ pub(super) enum Job {
 pub(super) struct Tail {
     pub(super) state: Arc<State>,
     pub(super) folded: u64,
+    /// The revision of its oldest event that is kept.
+    pub(super) oldest_event: u64,
     /// The events after the fold, and their bytes.
     pub(super) events: usize,
     pub(super) bytes: u64,
@@ -61,7 +61,13 @@ pub(super) struct Tail {
 impl Tail {
     /// A session whose newest state is in rows.
     pub(super) fn folded(state: Arc<State>) -> Self {
-        Self { folded: state.revision, state, events: 0, bytes: 0, reconcile: false, queued: false }
+        let (folded, oldest_event) = (state.revision, state.oldest_event());
+        Self { state, folded, oldest_event, events: 0, bytes: 0, reconcile: false, queued: false }
+    }
+
+    /// A session whose life begins with this event.
+    pub(super) fn new(state: Arc<State>) -> Self {
+        Self { state, folded: 0, oldest_event: 1, events: 0, bytes: 0, reconcile: false, queued: false }
     }
 
     fn is_due(&self, upkeep: &Upkeep) -> bool {
@@ -73,7 +79,7 @@ pub(super) struct Writer {
     db: Connection,
     upkeep: Upkeep,
     tails: HashMap<SessionId, Tail>,
-    /// The sessions that are due to be folded, each once.
+    /// The sessions that are due to be folded.
     due: VecDeque<SessionId>,
     /// The lives that have ended and still have rows.
     litter: VecDeque<LifeKey>,
@@ -89,13 +95,15 @@ pub(super) struct Writer {
 
 /// What a group changes of what the writer knows, once it is durable.
 #[derive(Default)]
-struct Draft {
-    tails: HashMap<SessionId, Option<Tail>>,
-    litter: Vec<LifeKey>,
+pub(super) struct Draft {
+    /// The sessions that it changes; none for those that have ended.
+    pub(super) tails: HashMap<SessionId, Option<Tail>>,
+    /// The lives that it ends.
+    pub(super) litter: Vec<LifeKey>,
     /// Whether the first of the sessions that are due was folded.
     folded: bool,
-    /// Whether the first of the lives that have ended has no rows any more.
-    swept: bool,
+    /// How many of the lives that have ended have no rows any more.
+    swept: usize,
 }
 
 impl Writer {
@@ -159,25 +167,21 @@ impl Writer {
     fn attempt(&mut self, group: &[Append], draft: &mut Draft) -> rusqlite::Result<()> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for append in group {
-            append_event(&transaction, append, &self.tails, &self.litter, draft)?;
+            append_event(&transaction, append, &self.tails, draft)?;
         }
         // One fold for each group keeps up, because a fold takes more events away than a group brings.
         if let Some(id) = self.due.front() {
             fold_one(&transaction, id, &self.tails, draft)?;
             draft.folded = true;
         }
-        if let Some(life) = self.litter.front() {
-            draft.swept = sweep(&transaction, life, LITTER_ROWS)?;
-        }
+        draft.swept = sweep_first(&transaction, &self.litter, LITTER_ROWS)?;
         transaction.commit()
     }
 
     /// Takes over what a group has changed.
     fn settle(&mut self, draft: Draft) {
         let Draft { tails, litter, folded, swept } = draft;
-        if swept {
-            self.litter.pop_front();
-        }
+        self.litter.drain(..swept);
         self.litter.extend(litter);
         if folded {
             self.due.pop_front();
@@ -236,9 +240,10 @@ impl Writer {
         if self.full || self.broken.is_some() {
             return;
         }
-        if let Some(life) = self.litter.front().cloned() {
+        if !self.litter.is_empty() {
+            let lives: Vec<LifeKey> = self.litter.iter().take(LITTER_ROWS).cloned().collect();
             self.chore("removing what has ended", |db, draft| {
-                draft.swept = sweep(db, &life, LITTER_ROWS * 16)?;
+                draft.swept = sweep_first(db, &lives, LITTER_ROWS * 16)?;
                 Ok(())
             });
         }
@@ -287,138 +292,4 @@ impl Writer {
             }
         }
     }
-}
-
-/// Writes one event, and what it means for the id's row.
-fn append_event(
-    db: &Connection,
-    append: &Append,
-    tails: &HashMap<SessionId, Tail>,
-    litter: &VecDeque<LifeKey>,
-    draft: &mut Draft,
-) -> rusqlite::Result<()> {
-    let event = &append.event;
-    let life = LifeKey { session: append.session.clone(), incarnation: event.position.incarnation };
-    if let Body::Created { .. } = event.body {
-        begin(db, &life, litter, draft)?;
-    }
-    put_event(db, &life, event)?;
-    let tail = match (&append.after, &event.body) {
-        (Slot::Live(state), Body::Created { .. } | Body::Written(_)) => {
-            let before = draft.tails.remove(&append.session).unwrap_or_else(|| tails.get(&append.session).cloned());
-            let before = before.filter(|before| before.state.incarnation == life.incarnation);
-            let new =
-                || Tail { state: Arc::clone(state), folded: 0, events: 0, bytes: 0, reconcile: false, queued: false };
-            let mut tail = before.unwrap_or_else(new);
-            tail.state = Arc::clone(state);
-            tail.events += 1;
-            tail.bytes += event.encoded_len();
-            Some(tail)
-        }
-        (Slot::Ended(ended), Body::Deleted | Body::Expired) => {
-            end(db, &life, *ended)?;
-            draft.litter.push(life);
-            None
-        }
-        // The state and its event do not belong together, which the store never does.
-        (Slot::Vacant | Slot::Live(_) | Slot::Ended(_), _) => return Err(rusqlite::Error::InvalidQuery),
-    };
-    draft.tails.insert(append.session.clone(), tail);
-    Ok(())
-}
-
-pub(super) fn put_event(db: &Connection, life: &LifeKey, event: &Event) -> rusqlite::Result<()> {
-    let body = event.encode();
-    let crc = crc("events", life, RowKey::Number(event.position.revision), &body);
-    // A revision that is there already would be a fork: the key refuses it.
-    execute(
-        db,
-        "INSERT INTO events (session, incarnation, revision, body, crc) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![&*life.session, life.incarnation.0, signed(event.position.revision), body, crc],
-    )?;
-    Ok(())
-}
-
-/// A life begins: from this row on it is the id's newest.
-fn begin(db: &Connection, life: &LifeKey, litter: &VecDeque<LifeKey>, draft: &Draft) -> rusqlite::Result<()> {
-    // An incarnation that was used long before must not meet what is left of it.
-    if litter.contains(life) || draft.litter.contains(life) {
-        while !sweep(db, life, usize::MAX)? {}
-    }
-    put_session(db, life, 0, None, &[])
-}
-
-fn end(db: &Connection, life: &LifeKey, ended: EndedSlot) -> rusqlite::Result<()> {
-    let EndedSlot { position, at, how } = ended;
-    let body = Ended { revision: position.revision, at, how }.encode();
-    put_session(db, life, position.revision, Some(at.0), &body)?;
-    execute(
-        db,
-        "INSERT OR IGNORE INTO litter (session, incarnation) VALUES (?1, ?2)",
-        params![&*life.session, life.incarnation.0],
-    )?;
-    execute(db, "DELETE FROM touches WHERE session = ?1", params![&*life.session])?;
-    Ok(())
-}
-
-/// Folds a session if it still lives.
-fn fold_one(
-    db: &Connection,
-    id: &SessionId,
-    tails: &HashMap<SessionId, Tail>,
-    draft: &mut Draft,
-) -> rusqlite::Result<()> {
-    let tail = draft.tails.remove(id).unwrap_or_else(|| tails.get(id).cloned());
-    if let Some(tail) = &tail {
-        fold(db, &tail.state, tail.folded, tail.reconcile)?;
-    }
-    draft.tails.insert(id.clone(), tail.map(|tail| Tail::folded(tail.state)));
-    Ok(())
-}
-
-/// Removes rows of a life that has ended. Says whether there are none left.
-pub(super) fn sweep(db: &Connection, life: &LifeKey, most: usize) -> rusqlite::Result<bool> {
-    let mut lives =
-        db.prepare_cached("SELECT 1 FROM sessions WHERE session = ?1 AND incarnation = ?2 AND ended IS NULL")?;
-    // A life of the same name has begun, which has removed what was left of the old one.
-    let mut done = lives.exists(params![&*life.session, life.incarnation.0])?;
-    if !done {
-        done = true;
-        for (table, key) in
-            [("events", "revision"), ("history", "name, version"), ("variables", "name"), ("writes", "revision")]
-        {
-            let sql = format!(
-                "DELETE FROM {table} WHERE session = ?1 AND incarnation = ?2 AND ({key}) IN
-                 (SELECT {key} FROM {table} WHERE session = ?1 AND incarnation = ?2 LIMIT ?3)"
-            );
-            let limit = i64::try_from(most).unwrap_or(i64::MAX);
-            done &= execute(db, &sql, params![&*life.session, life.incarnation.0, limit])? < most;
-        }
-    }
-    if done {
-        let all = params![&*life.session, life.incarnation.0];
-        execute(db, "DELETE FROM litter WHERE session = ?1 AND incarnation = ?2", all)?;
-    }
-    Ok(done)
-}
-
-fn touch(db: &Connection, touches: &[Touch]) -> rusqlite::Result<()> {
-    let mut put = db.prepare_cached("REPLACE INTO touches (session, incarnation, touched) VALUES (?1, ?2, ?3)")?;
-    for touch in touches {
-        put.execute(params![&*touch.session, touch.incarnation.0, signed(touch.at.0)])?;
-    }
-    Ok(())
-}
-
-/// Forgets the sessions that ended long ago.
-pub(super) fn forget(db: &Connection) -> rusqlite::Result<()> {
-    let remembered = i64::try_from(EndedSlot::REMEMBERED.as_micros()).unwrap_or(i64::MAX);
-    execute(db, "DELETE FROM sessions WHERE ended <= ?1", params![now() - remembered])?;
-    Ok(())
-}
-
-/// Microseconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

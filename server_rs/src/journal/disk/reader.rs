@@ -1,0 +1,232 @@
+//! One life of a session, read from its rows.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::{
+    recovery::{Content, Loss},
+    rows::{Damage, LifeKey, RowKey, record},
+    writer::Tail,
+};
+use crate::{
+    config::Windows,
+    journal::record::{Ended, Life},
+    session::{Ended as EndedSlot, Event, Kept, Original, Position, RecordKind, Slot, State, VersionRecord, apply},
+    variable::{Name, Spec, Timestamp},
+};
+
+/// Reads one life of a session.
+pub(super) struct Reader<'a> {
+    pub(super) db: &'a Connection,
+    pub(super) life: &'a LifeKey,
+    /// Where it tells what cannot be read.
+    pub(super) losses: &'a mut Vec<Loss>,
+}
+
+impl Reader<'_> {
+    fn lost(&mut self, problem: String) {
+        self.losses.push(Loss { session: Some(self.life.session.to_string()), problem });
+    }
+
+    /// What the id stands for, and what the writer has to know of it if it lives.
+    pub(super) fn slot(&mut self, folded: u64, content: Content, windows: &Windows) -> (Slot, Option<Tail>) {
+        let base = match content {
+            Content::Ended(Ended { revision, at, how }) => {
+                let position = Position { incarnation: self.life.incarnation, revision };
+                return (Slot::Ended(EndedSlot { position, at, how }), None);
+            }
+            Content::Unfolded => None,
+            Content::Folded(life) => Some(life),
+        };
+        let mut log = self.events();
+        let oldest_event = log.first().map_or(folded + 1, |event| event.position.revision);
+        let after = log.split_off(log.partition_point(|event| event.position.revision <= folded));
+        let mut slot = base.map_or(Slot::Vacant, |life| self.folded(folded, life, log, windows));
+        let (mut events, mut bytes, mut next) = (0, 0, folded + 1);
+        for event in after {
+            if event.position.revision != next {
+                self.lost(format!("its events from revision {next} on are lost: that one is missing"));
+                break;
+            }
+            slot = apply(&self.life.session, &slot, &event, windows);
+            next += 1;
+            events += 1;
+            bytes += event.encoded_len();
+        }
+        if let Slot::Live(state) = &slot {
+            let (state, reconcile) = (Arc::clone(state), folded > 0);
+            let tail = Tail { state, folded, oldest_event, events, bytes, reconcile, queued: false };
+            return (slot, Some(tail));
+        }
+        self.lost("all of it is lost: it has no events".into());
+        (slot, None)
+    }
+
+    /// The session at its fold. `log` has events up to there, of which the newest run counts.
+    fn folded(&mut self, folded: u64, life: Life, log: Vec<Arc<Event>>, windows: &Windows) -> Slot {
+        let (mut specs, mut versions) = (self.specs(), self.versions());
+        for (name, versions) in &versions {
+            let exists = versions.last().is_some_and(|newest| newest.kind != RecordKind::Deleted);
+            if exists && !specs.contains_key(name) {
+                self.lost(format!("variable {:?} is lost: its spec is missing", &**name));
+            }
+        }
+        versions.retain(|name, versions| {
+            specs.contains_key(name) || versions.last().is_some_and(|newest| newest.kind == RecordKind::Deleted)
+        });
+        let valueless: Vec<Name> = specs
+            .keys()
+            .filter(|name| versions.get(*name).and_then(|it| it.last()).is_none_or(|it| it.kind == RecordKind::Deleted))
+            .cloned()
+            .collect();
+        for name in valueless {
+            self.lost(format!("variable {:?} is lost: its value is missing", &*name));
+            specs.remove(&name);
+        }
+        let (variables, names) = (specs.len() as u64, versions.len() as u64);
+        if (variables, names) != (life.variables, life.names) {
+            self.lost(format!(
+                "it had {} variables and histories of {} names at revision {folded}; {variables} and {names} are left",
+                life.variables, life.names
+            ));
+        }
+        let kept = Kept {
+            incarnation: self.life.incarnation,
+            revision: folded,
+            created_at: life.created_at,
+            ttl: life.ttl,
+            metadata: life.metadata,
+            last_event: life.last_event,
+            forgotten: life.forgotten,
+            specs,
+            versions,
+            writes: self.writes(&log),
+            log: self.newest_run(folded, log),
+        };
+        match State::restore(&self.life.session, kept, windows) {
+            Ok(state) => Slot::Live(Arc::new(state)),
+            Err(problem) => {
+                self.lost(problem);
+                Slot::Vacant
+            }
+        }
+    }
+
+    /// The contiguous events up to the fold; watches resume from no others.
+    fn newest_run(&mut self, folded: u64, mut log: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
+        let mut expected = folded;
+        let gap = log.iter().rposition(|event| {
+            let fits = event.position.revision == expected;
+            expected = expected.saturating_sub(1);
+            !fits
+        });
+        match gap {
+            Some(gap) => {
+                let kept = log.split_off(gap + 1);
+                let first = kept.first().map_or(folded + 1, |event| event.position.revision);
+                self.lost(format!("watches cannot resume from before revision {first}: an event is missing"));
+                kept
+            }
+            None => log,
+        }
+    }
+
+    fn events(&mut self) -> Vec<Arc<Event>> {
+        let mut events = Vec::new();
+        let sql = "SELECT revision, body, crc FROM events WHERE session = ?1 AND incarnation = ?2 ORDER BY revision";
+        self.rows(sql, "event", |life, row| {
+            let revision: u64 = row.get(0)?;
+            let event: Event = record("events", life, RowKey::Number(revision), row, 1)?;
+            events.push(Arc::new(event));
+            Ok(())
+        });
+        events
+    }
+
+    fn specs(&mut self) -> BTreeMap<Name, Arc<Spec>> {
+        let mut specs = BTreeMap::new();
+        let sql = "SELECT name, body, crc FROM variables WHERE session = ?1 AND incarnation = ?2 ORDER BY name";
+        self.rows(sql, "variable", |life, row| {
+            let name = Name::parse(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
+            let spec = record("variables", life, RowKey::Name(&name), row, 1)?;
+            specs.insert(name, Arc::new(spec));
+            Ok(())
+        });
+        specs
+    }
+
+    fn versions(&mut self) -> BTreeMap<Name, Vec<VersionRecord>> {
+        let mut versions: BTreeMap<Name, Vec<VersionRecord>> = BTreeMap::new();
+        let sql = "SELECT name, version, body, crc FROM history WHERE session = ?1 AND incarnation = ?2
+                   ORDER BY name, version";
+        self.rows(sql, "version", |life, row| {
+            let name = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+            let version = record("history", life, RowKey::Version(name, row.get(1)?), row, 2)?;
+            match versions.get_mut(name) {
+                Some(versions) => versions.push(version),
+                None => drop(versions.insert(Name::parse(name)?, vec![version])),
+            }
+            Ok(())
+        });
+        versions
+    }
+
+    /// The writes before the kept events, and those of these events.
+    fn writes(&mut self, log: &[Arc<Event>]) -> Vec<Original> {
+        let mut writes = Vec::new();
+        let sql = "SELECT revision, body, crc FROM writes WHERE session = ?1 AND incarnation = ?2 ORDER BY revision";
+        self.rows(sql, "write", |life, row| {
+            writes.push(record("writes", life, RowKey::Number(row.get(0)?), row, 1)?);
+            Ok(())
+        });
+        writes.extend(log.iter().filter_map(|event| Some(Original::of(event, event.idempotency.as_ref()?))));
+        writes
+    }
+
+    /// Reads the rows of this life that a query selects, as far as they can be read.
+    fn rows(&mut self, sql: &str, what: &str, mut each: impl FnMut(&LifeKey, &Row<'_>) -> Result<(), Damage>) {
+        let life = self.life;
+        let mut read = || -> rusqlite::Result<()> {
+            let mut statement = self.db.prepare_cached(sql)?;
+            let mut rows = statement.query(params![&*life.session, life.incarnation.0])?;
+            while let Some(row) = rows.next()? {
+                if let Err(damage) = each(life, row) {
+                    let key: Vec<String> = (0..row.as_ref().column_count() - 2)
+                        .filter_map(|column| row.get_ref(column).ok())
+                        .map(|key| {
+                            key.as_str().map_or_else(
+                                |_| key.as_i64().map_or_else(|_| "?".into(), |n| n.to_string()),
+                                Into::into,
+                            )
+                        })
+                        .collect();
+                    self.losses.push(Loss {
+                        session: Some(life.session.to_string()),
+                        problem: format!("{what} {} is lost: {damage}", key.join(" ")),
+                    });
+                }
+            }
+            Ok(())
+        };
+        if let Err(error) = read() {
+            self.lost(format!("one {what} or more cannot be read: {error}"));
+        }
+    }
+
+    /// When it was last used other than by an event, as far as that was saved.
+    pub(super) fn touched(&mut self) -> Timestamp {
+        let sql = "SELECT touched FROM touches WHERE session = ?1 AND incarnation = ?2";
+        let read = || {
+            let mut statement = self.db.prepare_cached(sql)?;
+            statement.query_row(params![&*self.life.session, self.life.incarnation.0], |row| row.get(0)).optional()
+        };
+        match read() {
+            Ok(touched) => Timestamp(touched.unwrap_or_default()),
+            Err(error) => {
+                self.lost(format!("when it was last used cannot be read: {error}"));
+                Timestamp::default()
+            }
+        }
+    }
+}
