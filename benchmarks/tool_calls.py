@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -98,12 +98,24 @@ def case(name: str, size: str, call: Any) -> Case:
     return Case(f"{name}, {size}", 100 if size == "small" else 10, lambda: call(text))
 
 
-def mcp_cases(address: str, loop: asyncio.AbstractEventLoop) -> tuple[list[Case], Any]:
-    """The same by MCP; also what to close."""
+def mcp_cases(address: str, loop: asyncio.AbstractEventLoop) -> tuple[list[Case], Callable[[], None]]:
+    """The same by MCP; also how to close it."""
     from mcp import Client
 
-    client = Client(f"http://{address}/mcp")
-    loop.run_until_complete(client.__aenter__())
+    connected, over = loop.create_future(), asyncio.Event()
+
+    async def hold() -> None:
+        # Entered and left in one task, as it has to be.
+        async with Client(f"http://{address}/mcp") as client:
+            connected.set_result(client)
+            await over.wait()
+
+    holding = loop.create_task(hold())
+    client = loop.run_until_complete(connected)
+
+    def close() -> None:
+        over.set()
+        loop.run_until_complete(holding)
 
     async def call(text: str) -> str:
         return (await client.call_tool("echo", {"text": text})).content[0].text
@@ -114,7 +126,7 @@ def mcp_cases(address: str, loop: asyncio.AbstractEventLoop) -> tuple[list[Case]
         assert loop.run_until_complete(call(text)) == text
         many = 20 if size == "small" else 5
         cases.append(AsyncCase(f"MCP streamable HTTP, {size}", many, lambda text=text: call(text), loop))
-    return cases, client
+    return cases, close
 
 
 def resident(pid: int) -> float:
@@ -166,10 +178,10 @@ def main() -> None:
             interleave(cases, options.rounds)
         else:
             with peer("mcp") as (web, _):
-                more, client = mcp_cases(web, loop)
+                more, close = mcp_cases(web, loop)
                 cases += more
                 interleave(cases, options.rounds)
-                loop.run_until_complete(client.__aexit__(None, None, None))
+                close()
         report(cases, options.out, streams(ctx, server, worker))
 
 
