@@ -12,6 +12,7 @@ import pytest
 
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext, local_server
 from tests.client.crashing import CRASHED
+from tests.client.threads import note_threads
 from tests.recording_lm import RecordingLM
 from tests.wire_proxy import WireProxy
 
@@ -51,6 +52,7 @@ def server_binary() -> Path:
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch, server_binary: Path) -> None:
     """`local()` starts the server under test too, and nobody's shell chooses addresses for the tests."""
+    note_threads()
     monkeypatch.setenv("SNAKEPIT_SERVER_BINARY", str(server_binary))
     for name in ("SNAKEPIT_ADDRESS", "SNAKEPIT_SESSION", "SNAKEPIT_LISTEN", "SNAKEPIT_DATA_DIR"):
         monkeypatch.delenv(name, raising=False)

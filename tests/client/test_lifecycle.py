@@ -17,6 +17,7 @@ import pytest
 from snakepit_bridge import LocalServer, SessionContext, local_server
 from snakepit_bridge.exceptions import ServerStartError, ServerUnavailableError, SessionClosedError
 from snakepit_bridge.session_context import session_of
+from tests.client.threads import threads_left
 from tests.wire_proxy import WireProxy
 
 ROOT = Path(__file__).parents[2]
@@ -45,14 +46,6 @@ def gone(pid: int) -> bool:
             return True
         time.sleep(0.01)
     return False
-
-
-def threads_left() -> set[str]:
-    """Our threads that do not end by themselves."""
-    ours = [thread for thread in threading.enumerate() if thread.name.startswith("snakepit")]
-    for thread in ours:
-        thread.join(2)
-    return {thread.name for thread in ours if thread.is_alive()}
 
 
 def test_importing_it_brings_neither_dspy_nor_numpy() -> None:

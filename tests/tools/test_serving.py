@@ -18,7 +18,8 @@ import pytest
 
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext, current_call
 from snakepit_bridge.exceptions import InvalidRequestError, SessionClosedError, ToolFailedError, ToolUnavailableError
-from tests.client.test_lifecycle import ends, python, threads_left
+from tests.client.test_lifecycle import ends, python
+from tests.client.threads import threads_left
 from tests.tools.until import until_listed
 from tests.wire_proxy import WireProxy
 
