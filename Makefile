@@ -9,6 +9,7 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 PY := $(abspath $(VENV))/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 STAMPS := $(VENV)/.snakepit
+LOAD = $(TARGET)/release/snakepit_load --server $(TARGET)/release/snakepit --disk $(TARGET)/load --results benchmarks/results
 
 # Python drives the server that the same command has just built, never an installed one.
 export SNAKEPIT_SERVER_BINARY := $(TARGET)/debug/snakepit
@@ -16,7 +17,8 @@ export SNAKEPIT_SERVER_BINARY := $(TARGET)/debug/snakepit
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format test-rust test-python test-dspy consistency crashing killing docs build stubs bench clean
+.PHONY: help demo test check lint format test-rust test-python test-dspy consistency crashing power-cuts disk-errors histories planted-faults \
+	killing fuzz hostile stuck-watcher docs build stubs bench bench-journal clean
 
 help: ## Lists the tasks.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -33,6 +35,7 @@ check: lint test-rust test-python ## What CI runs.
 lint: $(STAMPS)/dev ## Formatting, clippy, buf, ruff, mypy.
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	cargo clippy --quiet --workspace --features snakepit_server/planted-faults --example planted_server -- -D warnings
 	$(VENV)/bin/buf lint
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
@@ -65,16 +68,42 @@ consistency: build $(STAMPS)/dev ## Checks 100000 forwards, on all entry points,
 crashing: build $(STAMPS)/dev ## Kills a server on disk 1000 times under writers and watchers (minutes). CRASHES=n kills n times.
 	$(PY) -m pytest tests/client/test_crashes.py --crashes $(or $(CRASHES),1000) $(ARGS)
 
+power-cuts: build $(STAMPS)/dev ## Cuts the power of a server's disk 400 times, half of them torn (minutes; root). CUTS=n cuts it n times.
+	$(PY) -m pytest tests/disk/test_power_cuts.py --cuts $(or $(CUTS),400) $(ARGS)
+
+disk-errors: build $(STAMPS)/dev ## Fails every write and sync of a server's disk in turn (minutes; root). ERRORS=n tries a spread of n faults.
+	$(PY) -m pytest tests/disk/test_disk_errors.py --disk-errors $(or $(ERRORS),0) $(ARGS)
+
+histories: ## Checks 10000 histories of 8 clients for linearizability, with faults on (minutes). HISTORIES=n checks n, SEED=n repeats.
+	HISTORIES=$(or $(HISTORIES),10000) $(if $(SEED),SEED=$(SEED)) cargo test --package snakepit_server --test histories histories_with
+
+planted-faults: build $(STAMPS)/dev ## Plants nine faults in the server, 10 times before each harness that has to catch them (minutes; root). PLANTINGS=n.
+	$(PY) -m pytest tests/planted --plantings $(or $(PLANTINGS),10) $(ARGS)
+
 killing: build $(STAMPS)/dev ## Makes 10000 tool calls while their workers are killed (minutes). CALLS=n makes n.
 	$(PY) -m pytest tests/tools/test_killed_workers.py --calls $(or $(CALLS),10000) $(ARGS)
+
+stuck-watcher: ## Makes 1000000 changes past a watcher that does not read, 1000 a second (17 minutes). CHANGES=n makes n.
+	cargo build --release -p snakepit_server -p snakepit_load --bins
+	$(LOAD) stuck --changes $(or $(CHANGES),1000000)
+
+fuzz: ## Reads 1000000 hostile messages, records, journals and schemas (minutes). CASES=n reads n.
+	HOSTILE_CASES=$(or $(CASES),1000000) cargo test --package snakepit_server --lib -- hostile damage
+
+hostile: build $(STAMPS)/dev ## Sends 1000000 hostile frames to a server with clients (a minute). FRAMES=n sends n.
+	$(PY) -m pytest tests/abuse --hostile $(or $(FRAMES),1000000) $(ARGS)
 
 docs: $(STAMPS)/dev ## Writes the API reference, made of the docstrings, to target/docs.
 	$(PY) -m pdoc --docformat google --output-directory $(TARGET)/docs \
 		snakepit_bridge snakepit_bridge.dspy_integration snakepit_bridge.dspy_integration.envelope
 
+cli-docs: build ## Writes the reference of the command line, docs/cli.md, out of the binary.
+	$(TARGET)/debug/snakepit reference > docs/cli.md
+
 # With the examples, so that this builds the dependencies with the same features as cargo test does.
 build: ## The server, for development.
 	cargo build --workspace --bins --examples
+	cargo build --workspace --features snakepit_server/planted-faults --example planted_server
 
 stubs: $(STAMPS)/dev ## Writes the Python code of the protocol anew.
 	PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) -m grpc_tools.protoc -Iproto --python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. \
@@ -86,6 +115,12 @@ bench: $(STAMPS)/dev ## Measures the optimised server beside its peers; see benc
 	SNAKEPIT_SERVER_BINARY=$(TARGET)/release/snakepit $(PY) benchmarks/bound_call.py
 	SNAKEPIT_SERVER_BINARY=$(TARGET)/release/snakepit $(PY) benchmarks/forward_cost.py
 	SNAKEPIT_NATIVE_SERVER=$(TARGET)/release/examples/native_echo $(PY) benchmarks/tool_calls.py
+
+bench-journal: ## Measures writes, reads, watches and memory beside etcd and NATS (minutes; those that are installed).
+	cargo build --release -p snakepit_server -p snakepit_load --bins --features snakepit_load/nats
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(LOAD) speed $(ARGS)
+	$(LOAD) idle-watches
+	$(LOAD) memory
 
 clean: ## Removes what was built, and the environments.
 	cargo clean

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from snakepit_bridge.exceptions import BridgeError
     from snakepit_bridge.server import LocalServer, local_server
     from snakepit_bridge.session_context import SessionContext
+    from snakepit_bridge.tls import TLS
     from snakepit_bridge.tool_stream import BlockingToolStream, ToolStream
     from snakepit_bridge.tools import (
         Attempt,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from snakepit_bridge.watch import BlockingWatch, Watch
 
 __all__ = [
+    "TLS",
     "Attempt",
     "Author",
     "Batch",
@@ -90,6 +92,7 @@ _HOMES = {
     "Retry": "tools",
     "RunningCall": "current",
     "SessionContext": "session_context",
+    "TLS": "tls",
     "Tool": "tools",
     "ToolResult": "tools",
     "ToolStats": "tools",

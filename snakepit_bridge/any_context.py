@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypedDict, TypeVar, Unpack, overload
 
 from snakepit_bridge.declared import declare
+from snakepit_bridge.notebook import facts
 from snakepit_bridge.settings import refuse_pickle
 from snakepit_bridge.tools import Retry
 
@@ -92,6 +93,11 @@ class AnyContext:
             return function
 
         return record if function is None else record(function)
+
+    def _repr_html_(self) -> str:
+        # Without any rpc: what is merely shown must not wait for a server.
+        at = self.address or "a local server"
+        return facts({"session": self.session_id, "address": at, "revision seen": self.revision})
 
     def __copy__(self) -> Self:
         return self

@@ -202,11 +202,11 @@ class OutcomeUnknownError(BridgeError):
 
 
 class UnauthenticatedError(BridgeError):
-    """The server wants to know who is asking. Facts: role."""
+    """The server wants to know who is asking: there was no token, or none of its own. Facts: role (the one wanted)."""
 
 
 class PermissionDeniedError(BridgeError, PermissionError):
-    """The caller may not do this. Facts: role (the one wanted)."""
+    """The caller may not do this. Facts: role (the one wanted), session (if the token is not for it)."""
 
 
 class VersionUnsupportedError(BridgeError):

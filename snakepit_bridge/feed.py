@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from snakepit_bridge.exceptions import BridgeError
+from snakepit_bridge.jitter import jittered
 from snakepit_bridge.mirror import Feed, Snapshot, known, merge
-from snakepit_bridge.transport import METADATA
 from snakepit_bridge.v1 import variable_pb2 as pb
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ class MirrorFeed:
                 else min(pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
             )
             self._mirror.feeds(Feed.DOWN if pause else Feed.STARTING)
-            self._wake.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311
+            self._wake.wait(jittered(pause))
 
     def _watch(self) -> bool:
         """One stream, until it ends; tells whether anything was heard on it."""
@@ -105,7 +104,9 @@ class MirrorFeed:
             if session.closing.is_set():
                 return False
             self._watched = tracked
-            call = self._call = session.connection.variable.WatchVariables(request, metadata=METADATA)
+            call = self._call = session.connection.variable.WatchVariables(
+                request, metadata=session.connection.metadata
+            )
             if not self._mirror.tracked <= tracked:
                 # Tracked since, by a thread that found no stream to end.
                 call.cancel()

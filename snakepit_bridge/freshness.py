@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from snakepit_bridge.exceptions import BridgeError, CallTimeoutError, ServerUnavailableError
 from snakepit_bridge.feed import MirrorFeed
+from snakepit_bridge.jitter import jittered
 from snakepit_bridge.mirror import Snapshot, known, merge
 from snakepit_bridge.v1 import variable_pb2 as pb
 
@@ -138,7 +138,7 @@ class Freshness:
     def _failed(self, cause: BridgeError) -> None:
         with self._lock:
             self._cause = cause
-            self._next_attempt = time.monotonic() + self._rest * random.uniform(0.8, 1.2)  # noqa: S311
+            self._next_attempt = time.monotonic() + jittered(self._rest)
             self._rest = min(self._rest * 2, _LONGEST_REST)
 
     def _claim_attempt(self) -> bool:

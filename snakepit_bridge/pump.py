@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ import grpc
 from snakepit_bridge.changes import Change, Teller
 from snakepit_bridge.exceptions import BridgeError, CompactedError, ServerUnavailableError
 from snakepit_bridge.feed import FIRST_PAUSE, LONGEST_PAUSE
-from snakepit_bridge.transport import METADATA
+from snakepit_bridge.jitter import jittered
 from snakepit_bridge.v1 import variable_pb2 as pb
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ class Pump:
                 self._end(failure)
                 return
             pause = FIRST_PAUSE if self._delivered > before else min(pause * 2, LONGEST_PAUSE)
-            self._wake.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311
+            self._wake.wait(jittered(pause))
         self._end(None)
 
     def _follow(self) -> BridgeError | None:
@@ -137,7 +136,9 @@ class Pump:
         with self._room:
             if self._ended:
                 return None
-            call = self._call = session.connection.variable.WatchVariables(request, metadata=METADATA)
+            call = self._call = session.connection.variable.WatchVariables(
+                request, metadata=session.connection.metadata
+            )
         parts: list[pb.Variable] = []
         try:
             for message in call:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from snakepit_bridge.exceptions import PermissionDeniedError
+from snakepit_bridge.notebook import Listing
 from snakepit_bridge.v1 import variable_pb2 as pb
 from snakepit_bridge.variables import Variable, VariableVersion, variable_from_wire, version_from_wire
 
@@ -57,7 +58,7 @@ def _readable(session: Session, variable: Variable) -> Variable:
     if variable.redacted:
         raise PermissionDeniedError(
             f"{variable.name} is a secret that this client may not read",
-            {"session": session.session_id, "variable": variable.name, "role": "secrets"},
+            {"session": session.session_id, "variable": variable.name, "role": "read_secret"},
         )
     return variable
 
@@ -65,7 +66,7 @@ def _readable(session: Session, variable: Variable) -> Variable:
 async def list_variables(session: Session, waiting: Waiting, pattern: str) -> list[Variable]:
     """The variables whose name matches a glob, by name; the values of secrets are redacted."""
     await session.open(waiting)
-    variables: list[Variable] = []
+    variables: list[Variable] = Listing()
     token = ""
     while True:
         request = pb.ListVariablesRequest(
@@ -90,7 +91,7 @@ async def history(session: Session, waiting: Waiting, name: str) -> list[Variabl
         VariableNotFoundError: there never was such a variable.
     """
     await session.open(waiting)
-    versions: list[VariableVersion] = []
+    versions: list[VariableVersion] = Listing()
     token = ""
     while True:
         request = pb.ListVariableVersionsRequest(

@@ -14,6 +14,10 @@ from snakepit_bridge.exceptions import ServerStartError
 
 _READY = "listening on "
 _READY_SECONDS = 10.0
+# What the environment says of a server that is shared.
+_OTHERS = frozenset(
+    f"SNAKEPIT_{name}" for name in ("EPHEMERAL", "AUTH_TOKEN_FILE", "AUDIT_LOG", "TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA")
+)
 _CLOSE_SECONDS = 1.0
 
 
@@ -70,8 +74,8 @@ def start(binary: Path, arguments: Sequence[str]) -> LocalServer:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                # What it keeps is said by the arguments.
-                env={name: value for name, value in os.environ.items() if name != "SNAKEPIT_EPHEMERAL"},
+                # What it keeps is said by the arguments, and it is this process's own.
+                env={name: value for name, value in os.environ.items() if name not in _OTHERS},
                 # Ctrl-C is for us: the server stops when we do, not before.
                 start_new_session=True,
             )

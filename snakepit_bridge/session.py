@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import os
-import random
 import threading
 import time
 import weakref
@@ -23,6 +22,7 @@ from snakepit_bridge.exceptions import (
     VersionUnsupportedError,
 )
 from snakepit_bridge.freshness import Freshness
+from snakepit_bridge.jitter import jittered
 from snakepit_bridge.mirror import Feed, Mirror, Snapshot
 from snakepit_bridge.serving import Serving
 from snakepit_bridge.settings import Settings, refuse_pickle, user
@@ -131,7 +131,7 @@ class Session:
             self.address = (await waiting.result(self._local, None)).address
         with self._lock:
             if self._connection is None:
-                self._connection = Connection(self.address)
+                self._connection = Connection(self.address, self.settings.token, self.settings.tls)
 
     async def _create(self, waiting: Waiting) -> session_pb2.Session:
         request = session_pb2.CreateSessionRequest(
@@ -163,7 +163,7 @@ class Session:
             else:
                 self._met = True
                 return reply
-            await waiting.pause(pause * random.uniform(0.8, 1.2), self.closing)  # noqa: S311
+            await waiting.pause(jittered(pause), self.closing)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def call_once(
@@ -177,7 +177,8 @@ class Session:
     ) -> T:
         """One rpc, never repeated."""
         try:
-            return await waiting.call(method, request, within, () if bare else None)
+            metadata = self.connection.credentials if bare else self.connection.metadata
+            return await waiting.call(method, request, within, metadata)
         except grpc.RpcError as error:
             raise self.translated(error, within) from None
         except ValueError:

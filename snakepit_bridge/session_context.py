@@ -12,7 +12,8 @@ from snakepit_bridge import reads, writes
 from snakepit_bridge.batch import Batch
 from snakepit_bridge.blocking import BlockingContext
 from snakepit_bridge.session import Session
-from snakepit_bridge.settings import Freshness, Settings, address_or_default, session_id_or_default
+from snakepit_bridge.settings import Freshness, Settings, address_or_default, session_id_or_default, token_or_default
+from snakepit_bridge.tls import TLS, tls_or_default
 from snakepit_bridge.tool_methods import ToolMethods
 from snakepit_bridge.transport import ASYNCIO, BLOCKING, finish
 from snakepit_bridge.variables import Outcome, Variable, VariableVersion
@@ -48,6 +49,8 @@ class SessionContext(ToolMethods):
         ttl: float | None = None,
         metadata: Mapping[str, str] | None = None,
         tool_concurrency: int = 16,
+        token: str | None = None,
+        tls: bool | str | PathLike[str] | TLS | None = None,
     ) -> Self:
         """A session on a running server. Times are in seconds.
 
@@ -63,10 +66,14 @@ class SessionContext(ToolMethods):
             ttl: how long a session made here outlives its last use; None: for ever.
             metadata: labels for a session made here.
             tool_concurrency: how many calls of the tools offered here run at once.
+            token: for a server that takes tokens; else $SNAKEPIT_TOKEN. The first use raises UnauthenticatedError if it
+                is none of the server's, PermissionDeniedError if it is not for this session.
+            tls: True to trust whom gRPC trusts, the file of a certificate to trust whom it has signed, or a `TLS`; else
+                what $SNAKEPIT_TLS, $SNAKEPIT_TLS_CA, $SNAKEPIT_TLS_CLIENT_CERT and $SNAKEPIT_TLS_CLIENT_KEY say.
         """
-        labels = dict(metadata or {})
+        labels, token, known = dict(metadata or {}), token_or_default(token), tls_or_default(tls)
         settings = Settings(
-            freshness, max_staleness, sync_timeout, timeout, strict, create, ttl, labels, tool_concurrency
+            freshness, max_staleness, sync_timeout, timeout, strict, create, ttl, labels, tool_concurrency, token, known
         )
         return cls(Session(address_or_default(address), session_id_or_default(session_id), settings))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NoReturn
 
 from snakepit_bridge.exceptions import InvalidRequestError
+from snakepit_bridge.tls import TLS
 
 Freshness = Literal["latest", "streamed"]
 
@@ -28,6 +29,9 @@ class Settings:
     ttl: float | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     tool_concurrency: int = 16
+    # Goes into metadata and nowhere else.
+    token: str | None = field(default=None, repr=False)
+    tls: TLS | None = None
 
     def __post_init__(self) -> None:
         """Refuses what cannot be meant."""
@@ -40,6 +44,8 @@ class Settings:
                 raise _refused(name, getattr(self, name), "more than 0 seconds")
         if not 1 <= self.tool_concurrency <= _MOST_CONCURRENCY:
             raise _refused("tool_concurrency", self.tool_concurrency, f"1 to {_MOST_CONCURRENCY} calls")
+        if self.token is not None and (not self.token.isascii() or not self.token.isprintable() or " " in self.token):
+            raise InvalidRequestError("token: wanted printable ASCII characters without spaces", {"field": "token"})
 
 
 def _refused(name: str, value: object, wanted: str) -> InvalidRequestError:
@@ -57,6 +63,11 @@ def address_or_default(address: str | None) -> str:
 def session_id_or_default(session_id: str | None) -> str | None:
     """The id given, else $SNAKEPIT_SESSION, else None for a generated one."""
     return session_id or os.environ.get("SNAKEPIT_SESSION") or None
+
+
+def token_or_default(token: str | None) -> str | None:
+    """The token given, else $SNAKEPIT_TOKEN, else None."""
+    return token or os.environ.get("SNAKEPIT_TOKEN") or None
 
 
 def user() -> str:

@@ -48,7 +48,7 @@ class Request:
     Attributes:
         message: as it is sent.
         within: the gRPC deadline, in seconds; None: the server sees to it alone.
-        metadata: the trace context of the tool that calls, if it has one.
+        metadata: the token, and the trace context of the tool that calls, if there are such.
     """
 
     __slots__ = ("_session", "message", "metadata", "within")
@@ -73,9 +73,9 @@ class Request:
         for name, value in arguments.items():
             put(entries.add(key=name).value, value, name)
         running = CURRENT.get()
-        self.metadata: Metadata = ()
+        self.metadata: Metadata = session.connection.credentials
         if running is not None and running.traceparent:
-            self.metadata = (("traceparent", running.traceparent),)
+            self.metadata += (("traceparent", running.traceparent),)
         self.message = message
         self._session = session
 

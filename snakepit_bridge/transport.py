@@ -23,6 +23,7 @@ from snakepit_bridge.exceptions import (
     VersionUnsupportedError,
     from_reason,
 )
+from snakepit_bridge.tls import TLS
 from snakepit_bridge.v1.server_pb2_grpc import ServerServiceStub
 from snakepit_bridge.v1.session_pb2_grpc import SessionServiceStub
 from snakepit_bridge.v1.tool_pb2_grpc import ToolServiceStub
@@ -55,11 +56,22 @@ _OPTIONS = (
 
 
 class Connection:
-    """One channel and its stubs. Making it does no I/O; the first call connects."""
+    """One channel and its stubs. Making it does no I/O; the first call connects.
 
-    def __init__(self, address: str) -> None:
+    Attributes:
+        metadata: what every call sends along: the api version, and the token if there is one.
+        credentials: the token alone, for calls that need not say the version.
+    """
+
+    def __init__(self, address: str, token: str | None = None, tls: TLS | None = None) -> None:
         self.address = address
-        self.channel = grpc.insecure_channel(address, options=_OPTIONS)
+        self.credentials: Metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self.metadata: Metadata = METADATA + self.credentials
+        self.channel = (
+            grpc.insecure_channel(address, options=_OPTIONS)
+            if tls is None
+            else grpc.secure_channel(address, tls.credentials(), options=_OPTIONS)
+        )
         self.server = ServerServiceStub(self.channel)
         self.session = SessionServiceStub(self.channel)
         self.variable = VariableServiceStub(self.channel)
@@ -74,9 +86,9 @@ class Waiting(Protocol):
         method: grpc.UnaryUnaryMultiCallable[Any, T],
         request: Any,
         within: float | None,
-        metadata: Metadata | None = None,
+        metadata: Metadata,
     ) -> T:
-        """One rpc; raises grpc.RpcError. Unless `metadata` says otherwise, it tells the server the api version."""
+        """One rpc; raises grpc.RpcError."""
 
     async def result(self, future: Future[T], within: float | None) -> T:
         """The future's result; raises TimeoutError."""
@@ -93,10 +105,10 @@ class Blocking:
         method: grpc.UnaryUnaryMultiCallable[Any, T],
         request: Any,
         within: float | None,
-        metadata: Metadata | None = None,
+        metadata: Metadata,
     ) -> T:
         """One rpc; raises grpc.RpcError."""
-        return method(request, timeout=within, metadata=METADATA if metadata is None else metadata)
+        return method(request, timeout=within, metadata=metadata)
 
     async def result(self, future: Future[T], within: float | None) -> T:
         """The future's result; raises TimeoutError."""
@@ -115,10 +127,10 @@ class Asyncio:
         method: grpc.UnaryUnaryMultiCallable[Any, T],
         request: Any,
         within: float | None,
-        metadata: Metadata | None = None,
+        metadata: Metadata,
     ) -> T:
         """One rpc; raises grpc.RpcError."""
-        rpc = method.future(request, timeout=within, metadata=METADATA if metadata is None else metadata)
+        rpc = method.future(request, timeout=within, metadata=metadata)
         try:
             await wait_done(rpc.add_done_callback)
         except asyncio.CancelledError:
@@ -196,6 +208,9 @@ def translate(error: grpc.RpcError, address: str, within: float | None = None) -
     facts: dict[str, object] = {"address": address}
     built: BridgeError
     match code:
+        case grpc.StatusCode.UNAVAILABLE if (untrusted := _untrusted(details)) is not None:
+            message = f"no encrypted connection to {address}: {untrusted}"
+            built = ServerUnavailableError(message, facts | {"tls": "refused"})
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
             message = f"no answer from {address}: is `snakepit serve` running there? ({details})"
             built = ServerUnavailableError(message, facts)
@@ -212,6 +227,16 @@ def translate(error: grpc.RpcError, address: str, within: float | None = None) -
         case _:
             built = BridgeError(f"the call to {address} failed with {code.name}: {details}", facts, reason=code.name)
     return built
+
+
+def _untrusted(details: str) -> str | None:
+    """Why TLS could not begin, of the chain of errors that gRPC tells; None if it is about something else."""
+    if "Hostname Verification" in details:
+        return "the certificate is for another host"
+    _, refused, why = details.partition("CERTIFICATE_VERIFY_FAILED: ")
+    if refused:
+        return f"the certificate is not accepted: {why.partition(':')[0]}"
+    return f"the handshake failed ({details})" if "handshake failed" in details.lower() else None
 
 
 def _error_info(error: grpc.RpcError) -> tuple[str, dict[str, str]] | None:

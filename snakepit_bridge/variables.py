@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from snakepit_bridge.constraints import constraints_from_wire, constraints_to_wire
 from snakepit_bridge.exceptions import InvalidRequestError, TypeMismatchError
+from snakepit_bridge.notebook import table
 from snakepit_bridge.v1 import variable_pb2 as pb
 from snakepit_bridge.values import decode
 from snakepit_bridge.withheld import record_repr
@@ -35,7 +36,7 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A variable, in full. Its repr does not show a secret.
+    """A variable, in full. Its repr does not show a secret; a notebook shows a table.
 
     Attributes:
         type: "float", "integer", "string", "boolean", "choice", "module", "embedding", "tensor", "list", "map" or
@@ -67,6 +68,9 @@ class Variable:
     def __repr__(self) -> str:
         return record_repr(self, secret=self.secret)
 
+    def _repr_html_(self) -> str:
+        return table([self])
+
 
 @dataclass(frozen=True, slots=True)
 class VariableVersion:
@@ -85,6 +89,9 @@ class VariableVersion:
     updated_by: Author
     reason: str
     redacted: bool
+
+    def _repr_html_(self) -> str:
+        return table([self])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
@@ -19,6 +18,7 @@ from snakepit_bridge.exceptions import (
     from_reason,
 )
 from snakepit_bridge.feed import FIRST_PAUSE, LONGEST_PAUSE
+from snakepit_bridge.jitter import jittered
 from snakepit_bridge.running import Offer
 from snakepit_bridge.v1 import tool_pb2 as pb
 from snakepit_bridge.worker_link import Link
@@ -254,7 +254,7 @@ class Worker:
                 self._serves = False
                 names, why = ", ".join(self.names()), failure or "the server ended it"
                 logger.warning("lost the stream that serves %s, will offer again: %s", names, why)
-            self._wake.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311
+            self._wake.wait(jittered(pause))
             pause = min(pause * 2, LONGEST_PAUSE)
 
     def _is_final(self, link: Link, failure: BridgeError) -> bool:

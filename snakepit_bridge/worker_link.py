@@ -14,7 +14,6 @@ import grpc
 
 from snakepit_bridge.exceptions import BridgeError
 from snakepit_bridge.running import Offer, Run
-from snakepit_bridge.transport import METADATA
 from snakepit_bridge.v1 import tool_pb2 as pb
 
 if TYPE_CHECKING:
@@ -100,7 +99,9 @@ class Link:
             if self._ended:
                 return None
             try:
-                call = self._call = session.connection.tool.ServeTools(self._outgoing(), metadata=METADATA)
+                call = self._call = session.connection.tool.ServeTools(
+                    self._outgoing(), metadata=session.connection.metadata
+                )
             except ValueError:
                 # How grpcio says that the channel was closed meanwhile.
                 return None

@@ -11,10 +11,18 @@ from pathlib import Path
 import pytest
 
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext, local_server
+from tests.abuse.process import ABUSED
 from tests.client.crashing import CRASHED
+from tests.client.stuck import STUCK
 from tests.client.threads import note_threads
+from tests.disk.failing import FAILED
+from tests.disk.power import CUT
+from tests.planted.harnesses import CAUGHT
 from tests.recording_lm import RecordingLM
 from tests.wire_proxy import WireProxy
+
+# Runs pytest in the tests of the plugin.
+pytest_plugins = ["pytester"]
 
 # DSPy's price list would be fetched from the network otherwise.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -30,14 +38,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """How much the tests under fire do; here, where pytest asks for options."""
     parser.addoption("--forwards", type=int, default=2100, help="forwards to check for consistency (default: 2100)")
     parser.addoption("--crashes", type=int, default=20, help="times to kill a server on disk (default: 20)")
+    parser.addoption("--cuts", type=int, default=10, help="power cuts of a server's disk (default: 10)")
+    parser.addoption("--disk-errors", type=int, default=30, help="faults of a server's disk; 0: all (default: 30)")
+    parser.addoption("--disk-seed", type=int, help="what the power cuts are chosen by (default: another each time)")
+    parser.addoption("--stuck-seconds", type=int, default=30, help="how long a watcher is stuck (default: 30)")
+    parser.addoption("--plantings", type=int, help="times to plant each fault before each harness (default: one, once)")
     parser.addoption("--calls", type=int, default=1500, help="tool calls while workers are killed (default: 1500)")
+    parser.addoption("--hostile", type=int, default=20_000, help="hostile frames to send (default: 20000)")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """What the run under crashes came to."""
+    """What the runs under fire came to."""
     if CRASHED in config.stash:
         terminalreporter.section("crashes")
         terminalreporter.line(config.stash[CRASHED])
+    if STUCK in config.stash:
+        terminalreporter.section("a stuck watcher")
+        terminalreporter.line(config.stash[STUCK])
+    if CUT in config.stash:
+        terminalreporter.section("power cuts")
+        terminalreporter.line(config.stash[CUT])
+    if FAILED in config.stash:
+        terminalreporter.section("disk errors")
+        terminalreporter.line(config.stash[FAILED])
+    if ABUSED in config.stash:
+        terminalreporter.section("abuse")
+        terminalreporter.line(config.stash[ABUSED])
+    if caught := config.stash.get(CAUGHT, None):
+        terminalreporter.section("planted faults")
+        terminalreporter.line("\n".join(sorted(caught)))
 
 
 @pytest.fixture(scope="session")
@@ -54,8 +83,9 @@ def _environment(monkeypatch: pytest.MonkeyPatch, server_binary: Path) -> None:
     """`local()` starts the server under test too, and nobody's shell chooses addresses for the tests."""
     note_threads()
     monkeypatch.setenv("SNAKEPIT_SERVER_BINARY", str(server_binary))
-    for name in ("SNAKEPIT_ADDRESS", "SNAKEPIT_SESSION", "SNAKEPIT_LISTEN", "SNAKEPIT_DATA_DIR"):
-        monkeypatch.delenv(name, raising=False)
+    trust = ("TOKEN", "TLS", "TLS_CA", "TLS_CLIENT_CERT", "TLS_CLIENT_KEY")
+    for name in ("ADDRESS", "SESSION", "LISTEN", "DATA_DIR", *trust):
+        monkeypatch.delenv(f"SNAKEPIT_{name}", raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use snakepit_server::{
+    access::{Principal, Role},
     journal::{Append, CommitError, Durability, Home},
     server::Server,
-    store::Principal,
 };
 use tokio::{net::TcpListener, sync::oneshot};
 
@@ -85,9 +85,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     writeln!(stdout, "listening on {}", listener.local_addr()?)?;
     stdout.flush()?;
     let Arguments { fault, after, delay, no_admin, no_secrets, heartbeat } = arguments;
+    let withheld = [(no_admin, Role::Admin), (no_secrets, Role::ReadSecret)];
+    let principal =
+        withheld.into_iter().filter(|(no, _)| *no).fold(Principal::anonymous(), |it, (_, role)| it.without(role));
     Server::builder()
         .journal(Faulty { fault, left: after, delay: Duration::from_millis(delay) })
-        .principal(Principal { admin: !no_admin, read_secret: !no_secrets, ..Principal::anonymous() })
+        .principal(principal)
         .heartbeat(Duration::try_from_secs_f64(heartbeat)?)
         .serve(listener, async { drop(stdin.await) })
         .await?;

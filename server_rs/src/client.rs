@@ -20,7 +20,7 @@ use futures_util::{StreamExt as _, stream::BoxStream};
 use serde::Serialize;
 use tonic::Status;
 
-pub use connection::{Announce, ConnectError, Connected, channel};
+pub use connection::{Announce, ConnectError, Connected, Credentials, connect};
 pub use error::{CallError, Refused};
 
 use crate::{
@@ -44,8 +44,13 @@ pub struct Client {
 impl Client {
     /// Connects to the server at `address`, given as HOST:PORT.
     pub async fn connect(address: &str) -> Result<Self, CallError> {
-        let channel = channel(address).await.map_err(|error| CallError::Transport(error.to_string()))?;
-        Ok(Self { channel: Connected::new(channel, Announce) })
+        Self::connect_with(address, &Credentials::default()).await
+    }
+
+    /// The same with a token, encryption or both.
+    pub async fn connect_with(address: &str, credentials: &Credentials) -> Result<Self, CallError> {
+        let channel = connect(address, credentials).await;
+        Ok(Self { channel: channel.map_err(|error| CallError::Transport(error.to_string()))? })
     }
 
     /// Opens a session: the live one of that id, or a new one, which then never expires.

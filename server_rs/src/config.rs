@@ -31,6 +31,8 @@ pub struct Limits {
     pub queued_calls_per_tool: u64,
     /// Bytes of one tool's schema.
     pub tool_schema_bytes: u64,
+    /// Requests of one caller in a second; 0: any number.
+    pub requests_per_second: u64,
 }
 
 impl Default for Limits {
@@ -48,6 +50,7 @@ impl Default for Limits {
             tools_per_session: 1_000,
             queued_calls_per_tool: 1_000,
             tool_schema_bytes: 256 * 1024,
+            requests_per_second: 0,
         }
     }
 }
@@ -59,6 +62,11 @@ pub struct Windows {
     pub log_events: usize,
     /// Bytes of those events; the newest event is always kept.
     pub log_bytes: u64,
+    /// Events of these that are held in memory. Of a home that can be asked for the others, it is no more than
+    /// [`Windows::HELD_EVENTS`].
+    pub held_events: usize,
+    /// Bytes of those events.
+    pub held_bytes: u64,
     /// Versions kept of each variable.
     pub history_versions: usize,
     /// Bytes of those versions; the newest is always kept.
@@ -73,11 +81,30 @@ pub struct Windows {
     pub idempotency_age: Duration,
 }
 
+impl Windows {
+    /// How many events are held of a session whose home can be asked for the others: enough for watchers that follow.
+    pub const HELD_EVENTS: usize = 256;
+    /// How many bytes of them.
+    pub const HELD_BYTES: u64 = 256 * 1024;
+
+    /// These windows, before a home that can be asked for events.
+    #[must_use]
+    pub(crate) fn before_a_home_with_events(&self) -> Self {
+        Self {
+            held_events: self.held_events.min(Self::HELD_EVENTS),
+            held_bytes: self.held_bytes.min(Self::HELD_BYTES),
+            ..self.clone()
+        }
+    }
+}
+
 impl Default for Windows {
     fn default() -> Self {
         Self {
             log_events: 10_000,
             log_bytes: 8 * MIB,
+            held_events: usize::MAX,
+            held_bytes: u64::MAX,
             history_versions: 100,
             history_bytes: MIB,
             deleted_names: 10_000,

@@ -1,17 +1,23 @@
 //! The Snakepit session server: live, typed, versioned variables over gRPC.
 //!
-//! Dependencies point down only: `service` → `store` (with `journal`; async ends here) → `session` → `variable` →
+//! Dependencies point down only: `service` → `store` (with `journal`; async ends here) → `access` → `session` → `variable` →
 //! `value`. `session` and below are pure: no clock, no I/O, no async. `wire` has the messages that `service` and
 //! `journal` share.
 
+pub mod access;
+pub mod audit;
 pub mod client;
 pub mod config;
 pub mod error;
+#[cfg(test)]
+mod hostile;
 pub mod journal;
+mod planted;
 pub mod server;
 mod service;
 pub mod session;
 pub mod store;
+pub mod tls;
 pub mod tool;
 pub mod value;
 pub mod variable;

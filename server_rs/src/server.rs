@@ -1,19 +1,23 @@
 //! The server: built, given a listener, and run until it is told to stop.
 
+mod incoming;
+
 use std::{future::Future, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
 
 use crate::{
+    access::{Principal, TokenFile},
+    audit::AuditLog,
     config::{Limits, Windows},
     error::Error,
     journal::{Home, Memory},
-    service,
-    store::{Clock, Principal, Store},
+    service::{self, pace::Pace},
+    store::{Clock, Store},
+    tls::ServerTls,
     tool::{BreakerPolicy, Tool, hub::Hub},
 };
 
@@ -31,14 +35,37 @@ pub(crate) struct Serving {
     pub(crate) store: Store,
     /// The tools.
     pub(crate) tools: Hub,
-    /// Who every caller is, until there is authentication.
-    pub(crate) principal: Principal,
+    /// Who calls.
+    pub(crate) access: Access,
+    /// How often they ask.
+    pub(crate) pace: Pace,
+    /// Where it is told who changed what.
+    pub(crate) audit: Option<AuditLog>,
     /// How often a quiet watch says that it lives.
     pub(crate) heartbeat: Duration,
     /// Whether strangers can reach this server.
     pub(crate) insecure: bool,
     /// Ends watches when the server stops.
     pub(crate) stopping: CancellationToken,
+}
+
+/// How it is found out who calls.
+#[derive(Clone, Debug)]
+pub(crate) enum Access {
+    /// It is not: everyone is this.
+    Everyone(Principal),
+    /// By a token of this file.
+    Tokens(TokenFile),
+}
+
+impl Access {
+    /// Follows what may change of it. Never ends.
+    async fn follow(&self) {
+        match self {
+            Self::Everyone(_) => std::future::pending().await,
+            Self::Tokens(file) => file.follow().await,
+        }
+    }
 }
 
 /// A session server. See [`Server::builder`].
@@ -49,15 +76,19 @@ impl Server {
     /// A server that keeps its sessions in memory, with default limits. Change what should differ, then
     /// [`serve`](Builder::serve).
     pub fn builder() -> Builder<Memory> {
+        #[cfg(feature = "planted-faults")]
+        crate::planted::announce();
         Builder {
             home: Memory,
             limits: Limits::default(),
             windows: Windows::default(),
-            principal: Principal::anonymous(),
+            access: Access::Everyone(Principal::anonymous()),
             heartbeat: Duration::from_secs(5),
             sweep_interval: Duration::from_secs(1),
             breaker: BreakerPolicy::default(),
             tools: Vec::new(),
+            tls: None,
+            audit: None,
             insecure: false,
         }
     }
@@ -80,11 +111,13 @@ pub struct Builder<H> {
     home: H,
     limits: Limits,
     windows: Windows,
-    principal: Principal,
+    access: Access,
     heartbeat: Duration,
     sweep_interval: Duration,
     breaker: BreakerPolicy,
     tools: Vec<Tool>,
+    tls: Option<ServerTls>,
+    audit: Option<AuditLog>,
     insecure: bool,
 }
 
@@ -92,8 +125,9 @@ impl<H: Home> Builder<H> {
     /// Where events become durable.
     #[must_use]
     pub fn journal<Other: Home>(self, home: Other) -> Builder<Other> {
-        let Self { home: _, limits, windows, principal, heartbeat, sweep_interval, breaker, tools, insecure } = self;
-        Builder { home, limits, windows, principal, heartbeat, sweep_interval, breaker, tools, insecure }
+        let Self { home: _, limits, windows, access, heartbeat, sweep_interval, breaker, tools, tls, audit, insecure } =
+            self;
+        Builder { home, limits, windows, access, heartbeat, sweep_interval, breaker, tools, tls, audit, insecure }
     }
 
     /// What the server accepts.
@@ -108,10 +142,16 @@ impl<H: Home> Builder<H> {
         Self { windows, ..self }
     }
 
-    /// Who every caller is.
+    /// Who every caller is, whatever they say.
     #[must_use]
     pub fn principal(self, principal: Principal) -> Self {
-        Self { principal, ..self }
+        Self { access: Access::Everyone(principal), ..self }
+    }
+
+    /// Answers those alone who have a token of this file, which is looked at for as long as the server runs.
+    #[must_use]
+    pub fn tokens(self, file: TokenFile) -> Self {
+        Self { access: Access::Tokens(file), ..self }
     }
 
     /// How often a quiet watch says that it lives. 5 seconds unless told otherwise.
@@ -152,6 +192,18 @@ impl<H: Home> Builder<H> {
         self
     }
 
+    /// Tells there who changed what, and who was refused.
+    #[must_use]
+    pub fn audit(self, log: AuditLog) -> Self {
+        Self { audit: Some(log), ..self }
+    }
+
+    /// Encrypts.
+    #[must_use]
+    pub fn tls(self, tls: ServerTls) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
     /// Says that strangers can reach this server, for clients that ask.
     #[must_use]
     pub fn insecure(self, insecure: bool) -> Self {
@@ -169,24 +221,27 @@ impl<H: Home> Builder<H> {
         let store = Store::new(self.home, self.limits, self.windows);
         let tools = Hub::start(store.limits(), self.breaker, Clock::start());
         tools.host(self.tools, store.limits().tool_schema_bytes)?;
-        let stopping = CancellationToken::new();
+        let (stopping, access) = (CancellationToken::new(), self.access);
         let serving = Arc::new(Serving {
             store: store.clone(),
             tools: tools.clone(),
-            principal: self.principal,
+            access: access.clone(),
+            pace: Pace::new(store.limits().requests_per_second),
+            audit: self.audit,
             heartbeat: self.heartbeat,
             insecure: self.insecure,
             stopping: stopping.clone(),
         });
-        let served = tonic::transport::Server::builder()
+        let mut transport = tonic::transport::Server::builder();
+        if let Some(tls) = &self.tls {
+            transport = transport.tls_config(tls.config())?;
+        }
+        let served = transport
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(streams)
             .add_routes(service::routes(&serving))
-            .serve_with_incoming_shutdown(
-                TcpIncoming::from(listener).with_nodelay(Some(true)),
-                stopping.clone().cancelled_owned(),
-            );
+            .serve_with_incoming_shutdown(incoming::accept(listener), stopping.clone().cancelled_owned());
         let sweep_interval = self.sweep_interval;
         let sweep = async {
             let mut ticks = tokio::time::interval(sweep_interval);
@@ -207,6 +262,7 @@ impl<H: Home> Builder<H> {
             ended = served => Ok(ended?),
             () = stop => Ok(()),
             () = sweep => Ok(()),
+            () = access.follow() => Ok(()),
         }
     }
 }

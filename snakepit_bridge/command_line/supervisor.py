@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import signal
 import socket
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from snakepit_bridge.command_line.work import DRAIN, GRACE_SECONDS, READY, UNUSABLE, Work
+from snakepit_bridge.jitter import jittered
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
@@ -135,7 +135,7 @@ class Supervisor:
             what = f"process {slot + 1} (pid {process.pid}) {how}; starting it again in {pause:g} s"
             sys.stderr.write(f"snakepit_bridge worker: {what}\n")
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause * random.uniform(0.8, 1.0))  # noqa: S311
+                await asyncio.wait_for(self._stopping.wait(), jittered(pause, most=1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _ready(self) -> None:

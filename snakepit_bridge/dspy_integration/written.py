@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import reprlib
 import unicodedata
 from typing import Any
 
 import dspy
 
+from snakepit_bridge.brief import Brief
 from snakepit_bridge.withheld import WITHHELD
 
 
@@ -16,24 +16,12 @@ def written(value: Any, longest: int, *, secret: bool) -> str:
     return WITHHELD if secret else cut(_brief.repr(value), longest)
 
 
-class _Brief(reprlib.Repr):
-    """Reprs that do not grow with their value."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxstring = self.maxother = self.maxlong = 400
-
-    def repr_bytes(self, value: bytes, _level: int) -> str:
-        """The first bytes."""
-        return repr(value[: self.maxother])
+class _Brief(Brief):
+    """DSPy's values too."""
 
     def repr_instance(self, value: Any, level: int) -> str:
         """An adapter by its class: it has nothing else to tell."""
         return type(value).__name__ if isinstance(value, dspy.Adapter) else super().repr_instance(value, level)
-
-    def repr_ndarray(self, value: Any, _level: int) -> str:
-        """An array's type and shape."""
-        return f"{value.dtype}{list(value.shape)}"
 
     def repr_Example(self, value: Any, level: int) -> str:  # noqa: N802 - reprlib finds it by the name of the class
         """A `dspy.Example` as the map that it was made from."""

@@ -56,9 +56,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 12
     """UNKNOWN. The server cannot know whether this write became durable. Facts: cause."""
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 13
-    """UNAUTHENTICATED. Facts: role (the role wanted)."""
+    """UNAUTHENTICATED. No bearer token in the metadata key `authorization`, or none of this server's. Facts: role (the
+    role wanted).
+    """
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 14
-    """PERMISSION_DENIED. Facts: role (the role wanted)."""
+    """PERMISSION_DENIED. Facts: role (the role wanted), session (if the caller has nothing to do there; "*": in all)."""
     ERROR_REASON_VERSION_UNSUPPORTED: _ErrorReason.ValueType  # 15
     """FAILED_PRECONDITION. Client and server do not speak the same api version. Facts: server, client."""
     ERROR_REASON_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 16
@@ -106,9 +108,11 @@ ERROR_REASON_SERVER_READ_ONLY: ErrorReason.ValueType  # 11
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 12
 """UNKNOWN. The server cannot know whether this write became durable. Facts: cause."""
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 13
-"""UNAUTHENTICATED. Facts: role (the role wanted)."""
+"""UNAUTHENTICATED. No bearer token in the metadata key `authorization`, or none of this server's. Facts: role (the
+role wanted).
+"""
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 14
-"""PERMISSION_DENIED. Facts: role (the role wanted)."""
+"""PERMISSION_DENIED. Facts: role (the role wanted), session (if the caller has nothing to do there; "*": in all)."""
 ERROR_REASON_VERSION_UNSUPPORTED: ErrorReason.ValueType  # 15
 """FAILED_PRECONDITION. Client and server do not speak the same api version. Facts: server, client."""
 ERROR_REASON_LIMIT_EXCEEDED: ErrorReason.ValueType  # 16

@@ -25,21 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsnakepit_bridge/v1/server.proto\x12\x12snakepit_bridge.v1\x1a\x1egoogle/protobuf/duration.proto\"\x16\n\x14GetServerInfoRequest\"\xff\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x13\n\x0b\x61pi_version\x18\x02 \x01(\r\x12\x32\n\ndurability\x18\x03 \x01(\x0e\x32\x1e.snakepit_bridge.v1.Durability\x12\x10\n\x08insecure\x18\x04 \x01(\x08\x12\x35\n\x12heartbeat_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x06limits\x18\x06 \x01(\x0b\x32\x1a.snakepit_bridge.v1.Limits\x12\x17\n\x0fread_only_cause\x18\x07 \x01(\t\"\xc4\x02\n\x06Limits\x12\x13\n\x0bvalue_bytes\x18\x01 \x01(\x04\x12\x1b\n\x13session_value_bytes\x18\x02 \x01(\x04\x12\x1d\n\x15variables_per_session\x18\x03 \x01(\x04\x12\x10\n\x08sessions\x18\x04 \x01(\x04\x12\x18\n\x10\x62\x61tch_operations\x18\x05 \x01(\x04\x12\x13\n\x0b\x62\x61tch_bytes\x18\x06 \x01(\x04\x12\x15\n\rmessage_bytes\x18\x07 \x01(\x04\x12\x1e\n\x16streams_per_connection\x18\x08 \x01(\x04\x12\x1c\n\x14watchers_per_session\x18\t \x01(\x04\x12\x19\n\x11tools_per_session\x18\n \x01(\x04\x12\x1d\n\x15queued_calls_per_tool\x18\x0b \x01(\x04\x12\x19\n\x11tool_schema_bytes\x18\x0c \x01(\x04*W\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44URABILITY_EPHEMERAL\x10\x01\x12\x13\n\x0f\x44URABILITY_DISK\x10\x02\x32u\n\rServerService\x12\x64\n\rGetServerInfo\x12(.snakepit_bridge.v1.GetServerInfoRequest\x1a).snakepit_bridge.v1.GetServerInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsnakepit_bridge/v1/server.proto\x12\x12snakepit_bridge.v1\x1a\x1egoogle/protobuf/duration.proto\"\x16\n\x14GetServerInfoRequest\"\xff\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x13\n\x0b\x61pi_version\x18\x02 \x01(\r\x12\x32\n\ndurability\x18\x03 \x01(\x0e\x32\x1e.snakepit_bridge.v1.Durability\x12\x10\n\x08insecure\x18\x04 \x01(\x08\x12\x35\n\x12heartbeat_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x06limits\x18\x06 \x01(\x0b\x32\x1a.snakepit_bridge.v1.Limits\x12\x17\n\x0fread_only_cause\x18\x07 \x01(\t\"\xe1\x02\n\x06Limits\x12\x13\n\x0bvalue_bytes\x18\x01 \x01(\x04\x12\x1b\n\x13session_value_bytes\x18\x02 \x01(\x04\x12\x1d\n\x15variables_per_session\x18\x03 \x01(\x04\x12\x10\n\x08sessions\x18\x04 \x01(\x04\x12\x18\n\x10\x62\x61tch_operations\x18\x05 \x01(\x04\x12\x13\n\x0b\x62\x61tch_bytes\x18\x06 \x01(\x04\x12\x15\n\rmessage_bytes\x18\x07 \x01(\x04\x12\x1e\n\x16streams_per_connection\x18\x08 \x01(\x04\x12\x1c\n\x14watchers_per_session\x18\t \x01(\x04\x12\x19\n\x11tools_per_session\x18\n \x01(\x04\x12\x1d\n\x15queued_calls_per_tool\x18\x0b \x01(\x04\x12\x19\n\x11tool_schema_bytes\x18\x0c \x01(\x04\x12\x1b\n\x13requests_per_second\x18\r \x01(\x04*W\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44URABILITY_EPHEMERAL\x10\x01\x12\x13\n\x0f\x44URABILITY_DISK\x10\x02\x32u\n\rServerService\x12\x64\n\rGetServerInfo\x12(.snakepit_bridge.v1.GetServerInfoRequest\x1a).snakepit_bridge.v1.GetServerInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'snakepit_bridge.v1.server_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DURABILITY']._serialized_start=696
-  _globals['_DURABILITY']._serialized_end=783
+  _globals['_DURABILITY']._serialized_start=725
+  _globals['_DURABILITY']._serialized_end=812
   _globals['_GETSERVERINFOREQUEST']._serialized_start=87
   _globals['_GETSERVERINFOREQUEST']._serialized_end=109
   _globals['_GETSERVERINFORESPONSE']._serialized_start=112
   _globals['_GETSERVERINFORESPONSE']._serialized_end=367
   _globals['_LIMITS']._serialized_start=370
-  _globals['_LIMITS']._serialized_end=694
-  _globals['_SERVERSERVICE']._serialized_start=785
-  _globals['_SERVERSERVICE']._serialized_end=902
+  _globals['_LIMITS']._serialized_end=723
+  _globals['_SERVERSERVICE']._serialized_start=814
+  _globals['_SERVERSERVICE']._serialized_end=931
 # @@protoc_insertion_point(module_scope)

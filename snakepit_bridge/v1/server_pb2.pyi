@@ -81,7 +81,9 @@ class GetServerInfoResponse(_message.Message):
     durability: Global___Durability.ValueType
     """What an acknowledged write survives."""
     insecure: _builtins.bool
-    """Whether the server listens without TLS or authentication."""
+    """Whether strangers can reach the server: it listens on other addresses than this machine's own, without TLS or without
+    tokens and client certificates.
+    """
     read_only_cause: _builtins.str
     """Why nothing can be written at present, e.g. "the disk is full"; empty: writes are accepted. Reads and watches go
     on meanwhile. The health service tells the same: its service "journal" is NOT_SERVING as long as this is not empty.
@@ -131,6 +133,7 @@ class Limits(_message.Message):
     TOOLS_PER_SESSION_FIELD_NUMBER: _builtins.int
     QUEUED_CALLS_PER_TOOL_FIELD_NUMBER: _builtins.int
     TOOL_SCHEMA_BYTES_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_SECOND_FIELD_NUMBER: _builtins.int
     value_bytes: _builtins.int
     """Bytes of one encoded value."""
     session_value_bytes: _builtins.int
@@ -155,6 +158,8 @@ class Limits(_message.Message):
     """Calls of one tool that wait for a worker."""
     tool_schema_bytes: _builtins.int
     """Bytes of one tool's schema."""
+    requests_per_second: _builtins.int
+    """Requests in a second, of one token or certificate, or of one address without either; a stream is one. 0: any number."""
     def __init__(
         self,
         *,
@@ -170,10 +175,11 @@ class Limits(_message.Message):
         tools_per_session: _builtins.int = ...,
         queued_calls_per_tool: _builtins.int = ...,
         tool_schema_bytes: _builtins.int = ...,
+        requests_per_second: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_bytes", b"batch_bytes", "batch_operations", b"batch_operations", "message_bytes", b"message_bytes", "queued_calls_per_tool", b"queued_calls_per_tool", "session_value_bytes", b"session_value_bytes", "sessions", b"sessions", "streams_per_connection", b"streams_per_connection", "tool_schema_bytes", b"tool_schema_bytes", "tools_per_session", b"tools_per_session", "value_bytes", b"value_bytes", "variables_per_session", b"variables_per_session", "watchers_per_session", b"watchers_per_session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_bytes", b"batch_bytes", "batch_operations", b"batch_operations", "message_bytes", b"message_bytes", "queued_calls_per_tool", b"queued_calls_per_tool", "requests_per_second", b"requests_per_second", "session_value_bytes", b"session_value_bytes", "sessions", b"sessions", "streams_per_connection", b"streams_per_connection", "tool_schema_bytes", b"tool_schema_bytes", "tools_per_session", b"tools_per_session", "value_bytes", b"value_bytes", "variables_per_session", b"variables_per_session", "watchers_per_session", b"watchers_per_session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

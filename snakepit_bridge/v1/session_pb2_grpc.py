@@ -62,7 +62,8 @@ class SessionServiceServicer(object):
     """
 
     def CreateSession(self, request, context):
-        """Opens a session: creates it, or returns the live one that has this id unchanged (`created` tells which).
+        """Opens a session: creates it, or returns the live one that has this id unchanged (`created` tells which). Who may
+        not write gets a live one only.
         Calling it on an expired or deleted id starts a new life with a new incarnation.
         Errors: INVALID_REQUEST, LIMIT_EXCEEDED.
         """

@@ -39,7 +39,8 @@ class SessionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SessionServiceAsyncStub: ...
     CreateSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.CreateSessionResponse]
-    """Opens a session: creates it, or returns the live one that has this id unchanged (`created` tells which).
+    """Opens a session: creates it, or returns the live one that has this id unchanged (`created` tells which). Who may
+    not write gets a live one only.
     Calling it on an expired or deleted id starts a new life with a new incarnation.
     Errors: INVALID_REQUEST, LIMIT_EXCEEDED.
     """
@@ -58,7 +59,8 @@ class SessionServiceAsyncStub(SessionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSession: _aio.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.CreateSessionResponse]  # type: ignore[assignment]
-    """Opens a session: creates it, or returns the live one that has this id unchanged (`created` tells which).
+    """Opens a session: creates it, or returns the live one that has this id unchanged (`created` tells which). Who may
+    not write gets a live one only.
     Calling it on an expired or deleted id starts a new life with a new incarnation.
     Errors: INVALID_REQUEST, LIMIT_EXCEEDED.
     """
@@ -80,7 +82,8 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.CreateSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.CreateSessionResponse, _abc.Awaitable[_session_pb2.CreateSessionResponse]]:
-        """Opens a session: creates it, or returns the live one that has this id unchanged (`created` tells which).
+        """Opens a session: creates it, or returns the live one that has this id unchanged (`created` tells which). Who may
+        not write gets a live one only.
         Calling it on an expired or deleted id starts a new life with a new incarnation.
         Errors: INVALID_REQUEST, LIMIT_EXCEEDED.
         """

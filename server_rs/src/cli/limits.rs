@@ -41,6 +41,31 @@ pub(super) struct LimitFlags {
     /// Bytes of one tool's schema [default: 256 KiB].
     #[arg(long, env = "SNAKEPIT_LIMIT_TOOL_SCHEMA_BYTES", value_name = "BYTES")]
     limit_tool_schema_bytes: Option<u64>,
+    /// Requests of one caller in a second, by token or certificate, else by address [default: any number].
+    #[arg(long, env = "SNAKEPIT_LIMIT_REQUESTS_PER_SECOND", value_name = "N")]
+    limit_requests_per_second: Option<u64>,
+}
+
+impl LimitFlags {
+    /// What holds where they are not given.
+    pub(super) fn defaults() -> Vec<(&'static str, u64)> {
+        let limits = Limits::default();
+        vec![
+            ("limit_value_bytes", limits.value_bytes),
+            ("limit_session_value_bytes", limits.session_value_bytes),
+            ("limit_variables_per_session", limits.variables_per_session),
+            ("limit_sessions", limits.sessions),
+            ("limit_batch_operations", limits.batch_operations),
+            ("limit_batch_bytes", limits.batch_bytes),
+            ("limit_message_bytes", limits.message_bytes),
+            ("limit_streams_per_connection", limits.streams_per_connection),
+            ("limit_watchers_per_session", limits.watchers_per_session),
+            ("limit_tools_per_session", limits.tools_per_session),
+            ("limit_queued_calls_per_tool", limits.queued_calls_per_tool),
+            ("limit_tool_schema_bytes", limits.tool_schema_bytes),
+            ("limit_requests_per_second", limits.requests_per_second),
+        ]
+    }
 }
 
 impl From<LimitFlags> for Limits {
@@ -59,6 +84,7 @@ impl From<LimitFlags> for Limits {
             tools_per_session: flags.limit_tools_per_session.unwrap_or(default.tools_per_session),
             queued_calls_per_tool: flags.limit_queued_calls_per_tool.unwrap_or(default.queued_calls_per_tool),
             tool_schema_bytes: flags.limit_tool_schema_bytes.unwrap_or(default.tool_schema_bytes),
+            requests_per_second: flags.limit_requests_per_second.unwrap_or(default.requests_per_second),
         }
     }
 }

@@ -11,6 +11,8 @@ use clap::{
     value_parser,
 };
 use snakepit_server::{
+    access::TokenFile,
+    audit::AuditLog,
     config::Windows,
     journal::disk::{Disk, OpenError},
     server::Server,
@@ -19,10 +21,11 @@ use snakepit_server::{
 use tokio::{net::TcpListener, sync::oneshot};
 use tracing_subscriber::EnvFilter;
 
-use super::{Failure, limits::LimitFlags};
+use super::{Failure, limits::LimitFlags, tls::TlsFlags, upkeep::UpkeepFlags};
 
 /// Run the server. Prints `listening on HOST:PORT` on stdout once it accepts connections, and logs to stderr.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "the fields are the flags")]
 pub(super) struct Serve {
     /// Where to listen; port 0 takes any free one.
     #[arg(long, env = "SNAKEPIT_LISTEN", default_value = "127.0.0.1:50051", value_name = "HOST:PORT")]
@@ -34,14 +37,22 @@ pub(super) struct Serve {
     #[arg(long, env = "SNAKEPIT_EPHEMERAL", value_parser = FalseyValueParser::new())]
     ephemeral: bool,
     /// Stop when stdin closes, so that the server never outlives whoever started it.
-    #[arg(long)]
+    #[arg(long, env = "SNAKEPIT_UNTIL_STDIN_CLOSES", value_parser = FalseyValueParser::new())]
     until_stdin_closes: bool,
+    /// Print every setting as TOML, with where it comes from, instead of running.
+    #[arg(long)]
+    print_config: bool,
     /// How often a quiet watch says that it lives.
     #[arg(long, env = "SNAKEPIT_HEARTBEAT", default_value = "5", value_name = "SECONDS", value_parser = seconds)]
     heartbeat: Duration,
-    /// Let strangers in: listen on an address that is not this machine's own, without encryption or authentication.
+    /// Let strangers in: listen on an address that is not this machine's own without encryption, or without knowing who
+    /// comes.
     #[arg(long, env = "SNAKEPIT_INSECURE", value_parser = FalseyValueParser::new())]
     insecure: bool,
+    /// Answer those alone who have a token that this file knows; see `snakepit token`. It is read again when it changes,
+    /// and on SIGHUP.
+    #[arg(long, env = "SNAKEPIT_AUTH_TOKEN_FILE", value_name = "FILE")]
+    auth_token_file: Option<PathBuf>,
     /// Lost connections, timeouts and retryable failures in a row after which a tool's calls stop going to a worker.
     #[arg(long, env = "SNAKEPIT_BREAKER_FAILURES", default_value = "5", value_name = "N", value_parser = above_0())]
     breaker_failures: u32,
@@ -51,26 +62,58 @@ pub(super) struct Serve {
     /// How many of those have to go well until all are.
     #[arg(long, env = "SNAKEPIT_BREAKER_SUCCESSES", default_value = "2", value_name = "N", value_parser = above_0())]
     breaker_successes: u32,
+    /// Add a line to this file for each change and each refusal: who, from where, what, but never a value. On SIGHUP it
+    /// is opened anew, so that it can be moved away.
+    #[arg(long, env = "SNAKEPIT_AUDIT_LOG", value_name = "FILE")]
+    audit_log: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsFlags,
     #[command(flatten)]
     limits: LimitFlags,
+    #[command(flatten)]
+    upkeep: UpkeepFlags,
 }
 
 impl Serve {
+    /// Whether settings are asked for, and no server.
+    pub(super) fn print_config(&self) -> bool {
+        self.print_config
+    }
+
+    /// What holds where nothing is given, of the flags that have no default of their own.
+    pub(super) fn defaults() -> Vec<(&'static str, u64)> {
+        [LimitFlags::defaults(), UpkeepFlags::defaults()].concat()
+    }
+
     pub(super) async fn run(self) -> Result<(), Failure> {
         log_to_stderr();
         // Before anyone is told that the server is there: a signal from then on means a graceful stop.
         let shutdown = stop_signal(self.until_stdin_closes)?;
-        let (listener, address, exposed) = self.bind().await?;
+        let tokens = self.auth_token_file.as_ref().map(TokenFile::open).transpose().map_err(Failure::Failed)?;
+        let audit = self.audit_log.as_ref().map(AuditLog::open).transpose().map_err(Failure::Failed)?;
+        let tls = self.tls.read()?;
+        let known = tls.is_some() && (tokens.is_some() || self.tls.knows_clients());
+        let (listener, address, exposed) = self.bind(known).await?;
         // Before anyone is told that the server is there: what it kept is read first.
         let disk = if self.ephemeral { None } else { Some(self.open()?) };
-        announce(address)?;
         let breaker = BreakerPolicy {
             opens_after: self.breaker_failures,
             open_for: self.breaker_open,
             closes_after: self.breaker_successes,
         };
-        let builder =
+        let mut builder =
             Server::builder().breaker(breaker).limits(self.limits.into()).heartbeat(self.heartbeat).insecure(exposed);
+        on_hangup(tokens.clone(), audit.clone())?;
+        if let Some(audit) = audit {
+            builder = builder.audit(audit);
+        }
+        if let Some(tokens) = tokens {
+            builder = builder.tokens(tokens);
+        }
+        if let Some(tls) = tls {
+            builder = builder.tls(tls);
+        }
+        announce(address)?;
         let served = match disk {
             Some(disk) => builder.journal(disk).serve(listener, shutdown).await,
             None => builder.serve(listener, shutdown).await,
@@ -80,7 +123,7 @@ impl Serve {
 
     fn open(&self) -> Result<Disk, Failure> {
         let (directory, began) = (&self.data_dir, Instant::now());
-        let disk = Disk::open(directory, &Windows::default()).map_err(|error| {
+        let disk = Disk::open_with(directory, &Windows::default(), (&self.upkeep).into()).map_err(|error| {
             if matches!(error, OpenError::InUse { .. }) {
                 return Failure::failed(format!("{error} with --data-dir, or keep nothing with --ephemeral"));
             }
@@ -90,18 +133,19 @@ impl Serve {
         Ok(disk)
     }
 
-    /// Also says whether other machines can reach the listener.
-    async fn bind(&self) -> Result<(TcpListener, SocketAddr, bool), Failure> {
+    /// Also says whether strangers can reach the listener: other machines, without encryption or unknown who they are.
+    async fn bind(&self, known: bool) -> Result<(TcpListener, SocketAddr, bool), Failure> {
         let listen = &self.listen;
         let looked_up = tokio::net::lookup_host(listen).await;
         let addresses: Vec<SocketAddr> = looked_up
             .map_err(|error| Failure::failed(format!("cannot listen on {listen:?}: {error}; it takes HOST:PORT")))?
             .collect();
-        let exposed = addresses.iter().any(|address| !address.ip().is_loopback());
+        let exposed = !known && addresses.iter().any(|address| !address.ip().is_loopback());
         if exposed && !self.insecure {
             return Err(Failure::failed(format!(
-                "{listen} is open to other machines, and there is neither encryption nor authentication; listen on \
-                 127.0.0.1, or accept that anyone who reaches it may do everything with --insecure"
+                "{listen} is open to other machines: that takes encryption (--tls-cert, --tls-key) and to know who comes \
+                 (--auth-token-file or --tls-client-ca); or listen on 127.0.0.1, or accept with --insecure that anyone \
+                 who reaches it can listen in or do everything"
             )));
         }
         let cannot = |error: io::Error| {
@@ -131,12 +175,17 @@ fn above_0() -> RangedI64ValueParser<u32> {
     value_parser!(u32).range(1..)
 }
 
+/// With why a client's handshake failed, which tonic tells there.
+const DEFAULT_LOG: &str = "info,tonic::transport::server::io_stream=debug";
+
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("SNAKEPIT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("SNAKEPIT_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
+        // A line that cannot be written, on a full disk say, would be told on stderr again, and end the server.
+        .log_internal_errors(false)
         .init();
 }
 
@@ -188,6 +237,35 @@ fn signals() -> io::Result<impl Future<Output = ()> + Send> {
             _ = terminate.recv() => {}
         }
     })
+}
+
+/// Reads the tokens again on SIGHUP, and opens the audit log anew. Without either SIGHUP ends the server, as it would.
+#[cfg(unix)]
+fn on_hangup(tokens: Option<TokenFile>, audit: Option<AuditLog>) -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    if tokens.is_none() && audit.is_none() {
+        return Ok(());
+    }
+    let hangups = signal(SignalKind::hangup());
+    let mut hangups = hangups.map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            if let Some(audit) = &audit {
+                audit.reopen();
+            }
+            if let Some(tokens) = &tokens {
+                tokens.reload_and_log();
+            }
+        }
+    });
+    Ok(())
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "fails on unix")]
+fn on_hangup(_: Option<TokenFile>, _: Option<AuditLog>) -> Result<(), Failure> {
+    Ok(())
 }
 
 #[cfg(not(unix))]

@@ -4,15 +4,20 @@ use std::io::{self, Write as _};
 
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
-use snakepit_server::proto::{Author, ChangeKind, OperationOutcome, Value, Variable, value::Kind};
+use snakepit_server::proto::{Author, ChangeKind, OperationOutcome, Value, Variable, VariableVersion, value::Kind};
 
-use super::json;
+use super::{json, table, terminal, typed};
 
 /// Writes a line at once: whoever reads a watch waits for it.
 pub(super) fn line(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}")?;
     stdout.flush()
+}
+
+/// The same of what others have written: in a terminal, without what that would obey.
+pub(super) fn others(text: &str) -> io::Result<()> {
+    if terminal::size().is_some() { line(&terminal::plain_lines(text)) } else { line(text) }
 }
 
 /// A variable as an object.
@@ -32,74 +37,136 @@ pub(super) fn as_json(variable: &Variable) -> Json {
 
 /// A value alone: text as it is, all else as JSON.
 pub(super) fn bare(variable: &Variable) -> String {
-    match &variable.value {
-        Some(Value { kind: Some(Kind::StringValue(text)) }) => text.clone(),
-        Some(_) | None => literal(variable),
-    }
+    variable.value.as_ref().map_or_else(|| literal(variable), value)
+}
+
+/// The same of a value that there is.
+pub(super) fn value(value: &Value) -> String {
+    if let Some(Kind::StringValue(text)) = &value.kind { text.clone() } else { json::of(value).to_string() }
 }
 
 /// A value on one line, whatever it holds.
 pub(super) fn literal(variable: &Variable) -> String {
-    match &variable.value {
+    shown(variable.value.as_ref(), variable.redacted)
+}
+
+fn shown(value: Option<&Value>, redacted: bool) -> String {
+    match value {
         Some(value) => json::of(value).to_string(),
-        None if variable.redacted => "(secret)".into(),
+        None if redacted => "(secret)".into(),
         None => String::new(),
     }
 }
 
-/// Variables in columns.
-pub(super) fn table(variables: &[Variable]) -> io::Result<()> {
-    let header = ["NAME", "TYPE", "VERSION", "VALUE"].map(str::to_owned);
+/// Variables by name.
+pub(super) fn list(variables: &[Variable], as_objects: bool) -> io::Result<()> {
+    if as_objects {
+        return variables.iter().try_for_each(|variable| line(&as_json(variable).to_string()));
+    }
     let row = |variable: &Variable| {
-        [variable.name.clone(), type_name(variable), variable.version.to_string(), literal(variable)]
+        vec![variable.name.clone(), type_name(variable), variable.version.to_string(), literal(variable)]
     };
-    let rows: Vec<_> = std::iter::once(header).chain(variables.iter().map(row)).collect();
-    let widths = [0, 1, 2].map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or_default());
-    let [name, ty, version] = widths;
-    rows.iter().try_for_each(|row| line(&format!("{:name$}  {:ty$}  {:version$}  {}", row[0], row[1], row[2], row[3])))
+    table::print(&["NAME", "TYPE", "VERSION", "VALUE"], variables.iter().map(row).collect())
+}
+
+/// The versions of a variable.
+pub(super) fn history(name: &str, versions: &[VariableVersion], as_objects: bool) -> io::Result<()> {
+    if as_objects {
+        return versions.iter().try_for_each(|it| {
+            let object = json!({
+                "name": name,
+                "version": it.version,
+                "kind": kind(it.kind()),
+                "value": it.value.as_ref().map(json::of),
+                "revision": it.revision,
+                "updated_at": it.updated_at.as_ref().map(Timestamp::to_string),
+                "updated_by": by(it.updated_by.as_ref()),
+                "reason": it.reason,
+                "redacted": it.redacted,
+            });
+            line(&object.to_string())
+        });
+    }
+    let row = |it: &VariableVersion| {
+        vec![
+            it.version.to_string(),
+            it.updated_at.as_ref().map(second).unwrap_or_default(),
+            kind(it.kind()).to_owned(),
+            shown(it.value.as_ref(), it.redacted),
+            by(it.updated_by.as_ref()),
+            it.reason.clone(),
+        ]
+    };
+    table::print(&["VERSION", "AT", "CHANGE", "VALUE", "BY", "REASON"], versions.iter().map(row).collect())
+}
+
+/// Facts below each other.
+pub(super) fn facts(facts: &[(String, String)]) -> io::Result<()> {
+    let width = facts.iter().map(|(name, _)| terminal::columns(name)).max().unwrap_or_default();
+    facts.iter().try_for_each(|(name, value)| line(&format!("{name:width$}  {}", terminal::plain(value))))
+}
+
+/// What a write was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Done {
+    /// To give it a value.
+    Set,
+    /// To declare it.
+    Declared,
+    /// To delete it.
+    Deleted,
 }
 
 /// What a write did to a variable.
-pub(super) fn written(outcome: &OperationOutcome, revision: u64, as_json: bool) -> io::Result<()> {
+pub(super) fn written(outcome: &OperationOutcome, revision: u64, done: Done, as_json: bool) -> io::Result<()> {
     let OperationOutcome { name, changed, version, .. } = outcome;
     if as_json {
-        line(&json!({"name": name, "changed": changed, "version": version, "revision": revision}).to_string())
-    } else if *changed {
-        line(&format!("{name} is at version {version}"))
-    } else {
-        line(&format!("{name} has that value already, at version {version}"))
+        return line(&json!({"name": name, "changed": changed, "version": version, "revision": revision}).to_string());
     }
+    line(&match (done, changed) {
+        (Done::Set, true) => format!("{name} is at version {version}"),
+        (Done::Set, false) => format!("{name} has that value already, at version {version}"),
+        (Done::Declared, true) => format!("{name} is declared, at version {version}"),
+        (Done::Declared, false) => format!("{name} is declared like that already, at version {version}"),
+        (Done::Deleted, _) => format!("{name} is deleted; its history goes on at version {version}"),
+    })
 }
 
-/// One change of a watch; no kind: the state at its beginning.
-pub(super) fn change(variable: &Variable, kind: Option<ChangeKind>, as_json: bool) -> io::Result<()> {
-    let kind = match kind {
-        None | Some(ChangeKind::Unspecified) => "initial",
-        Some(ChangeKind::Registered) => "registered",
-        Some(ChangeKind::Set) => "set",
-        Some(ChangeKind::Deleted) => "deleted",
-    };
-    let (Variable { name, version, revision, reason, .. }, by) = (variable, by(variable.updated_by.as_ref()));
-    if as_json {
-        let value = variable.value.as_ref().map(json::of);
-        let redacted = variable.redacted;
-        return line(
-            &json!({
-                "kind": kind, "name": name, "value": value, "version": version, "revision": revision,
-                "updated_by": by, "reason": reason, "redacted": redacted,
-            })
-            .to_string(),
-        );
+/// One change of a watch as an object; no kind: the state at its beginning.
+pub(super) fn change(variable: &Variable, change: Option<ChangeKind>) -> io::Result<()> {
+    let object = json!({
+        "kind": change.map_or("initial", kind),
+        "name": variable.name,
+        "value": variable.value.as_ref().map(json::of),
+        "version": variable.version,
+        "revision": variable.revision,
+        "updated_by": by(variable.updated_by.as_ref()),
+        "reason": variable.reason,
+        "redacted": variable.redacted,
+    });
+    line(&object.to_string())
+}
+
+/// What happened, in a word.
+pub(super) fn kind(kind: ChangeKind) -> &'static str {
+    match kind {
+        ChangeKind::Unspecified => "unknown",
+        ChangeKind::Registered => "registered",
+        ChangeKind::Set => "set",
+        ChangeKind::Deleted => "deleted",
     }
-    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-    line(&format!("{revision}  {kind:10}  {name} = {}  (version {version} by {by}{why})", literal(variable)))
 }
 
 fn type_name(variable: &Variable) -> String {
-    let ty = variable.spec.as_ref().map(|spec| spec.r#type().as_str_name()).unwrap_or_default();
-    ty.trim_start_matches("VARIABLE_TYPE_").to_lowercase()
+    variable.spec.as_ref().map(|spec| typed::type_name(spec.r#type())).unwrap_or_default()
 }
 
-fn by(author: Option<&Author>) -> String {
+/// The name of an author.
+pub(super) fn by(author: Option<&Author>) -> String {
     author.map(|author| author.name.clone()).unwrap_or_default()
+}
+
+/// A time, to the second.
+pub(super) fn second(time: &Timestamp) -> String {
+    Timestamp { seconds: time.seconds, nanos: 0 }.to_string()
 }

@@ -1,26 +1,60 @@
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
 use tonic::{
     Request, Status,
-    metadata::MetadataValue,
+    metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
 
-use crate::server::API_VERSION;
+use crate::{
+    server::API_VERSION,
+    tls::{ClientTls, innermost},
+};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
-/// A connection that tells the server which protocol it speaks.
+/// A connection that tells the server which protocol it speaks, and who does.
 pub type Connected = InterceptedService<Channel, Announce>;
 
-/// Tells the server which protocol this client speaks.
-#[derive(Clone, Copy, Debug)]
-pub struct Announce;
+/// How a client shows who it is, and knows the server. By default it does neither.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    token: Option<MetadataValue<Ascii>>,
+    tls: Option<ClientTls>,
+}
+
+impl Credentials {
+    /// With a token.
+    pub fn token(self, token: &str) -> Result<Self, ConnectError> {
+        let usable = token.bytes().all(|byte| byte.is_ascii_graphic()) && !token.is_empty();
+        let header = format!("Bearer {token}").parse::<MetadataValue<Ascii>>().ok().filter(|_| usable);
+        let mut header = header.ok_or(ConnectError::Token)?;
+        // Keeps it out of debug output, and of compression tables.
+        header.set_sensitive(true);
+        Ok(Self { token: Some(header), ..self })
+    }
+
+    /// With encryption.
+    #[must_use]
+    pub fn tls(self, tls: ClientTls) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+}
+
+/// Tells the server which protocol this client speaks, and whose token it has.
+#[derive(Clone, Debug, Default)]
+pub struct Announce {
+    token: Option<MetadataValue<Ascii>>,
+}
 
 impl Interceptor for Announce {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("snakepit-api-version", MetadataValue::from(API_VERSION));
+        let metadata = request.metadata_mut();
+        metadata.insert("snakepit-api-version", MetadataValue::from(API_VERSION));
+        if let Some(token) = &self.token {
+            metadata.insert("authorization", token.clone());
+        }
         Ok(request)
     }
 }
@@ -36,6 +70,17 @@ pub enum ConnectError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The token cannot be one.
+    #[error("the token has to be of printable ASCII characters, without spaces")]
+    Token,
+    /// Server and client do not trust each other.
+    #[error("no encrypted connection to {address}: {problem}")]
+    Untrusted {
+        /// Where.
+        address: String,
+        /// Why.
+        problem: String,
+    },
     /// Nobody answers there.
     #[error("no answer from a server at {address} ({cause})")]
     Unreachable {
@@ -47,14 +92,23 @@ pub enum ConnectError {
 }
 
 /// Connects to the server at `address`, given as HOST:PORT.
-pub async fn channel(address: &str) -> Result<Channel, ConnectError> {
+pub async fn connect(address: &str, credentials: &Credentials) -> Result<Connected, ConnectError> {
     let wrong = |problem: String| ConnectError::Address { address: address.to_owned(), problem };
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+    let untrusted = |problem: String| ConnectError::Untrusted { address: address.to_owned(), problem };
+    let scheme = if credentials.tls.is_some() { "https" } else { "http" };
+    let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
         .map_err(|error| wrong(error.to_string()))?
         .connect_timeout(CONNECT_WITHIN)
         .tcp_nodelay(true);
-    endpoint.connect().await.map_err(|error| {
-        let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    if let Some(tls) = &credentials.tls {
+        endpoint = endpoint.tls_config(tls.config()).map_err(|error| untrusted(innermost(&error)))?;
+    }
+    let channel = endpoint.connect().await.map_err(|error| {
+        let cause = innermost(&error);
+        if credentials.tls.is_some() && (cause.contains("certificate") || cause.contains("alert")) {
+            return untrusted(cause);
+        }
         ConnectError::Unreachable { address: address.to_owned(), cause }
-    })
+    })?;
+    Ok(Connected::new(channel, Announce { token: credentials.token.clone() }))
 }

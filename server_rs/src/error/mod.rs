@@ -103,11 +103,21 @@ pub enum Error {
         /// Why.
         cause: Arc<str>,
     },
+    /// Nobody knows who calls.
+    #[error("{}; an administrator makes one with `snakepit token new`", unknown(*.given))]
+    Unauthenticated {
+        /// The role wanted; "any" if any will do.
+        role: &'static str,
+        /// Whether there was a token, or something like it.
+        given: bool,
+    },
     /// The caller may not do this.
-    #[error("this needs the role {role}")]
+    #[error("this needs the role {role}{}", there(.session.as_deref()))]
     PermissionDenied {
         /// The role wanted.
         role: &'static str,
+        /// The session in which it is wanted, if the caller has nothing to do there; `*`: in all.
+        session: Option<Arc<str>>,
     },
     /// Client and server do not speak the same protocol version.
     #[error("this server speaks api version {server}, the client {client}; upgrade the older one")]
@@ -183,6 +193,18 @@ pub enum Error {
 
 fn suggestion(closest: &[String]) -> String {
     if closest.is_empty() { String::new() } else { format!(" (did you mean {}?)", closest.join(" or ")) }
+}
+
+fn unknown(given: bool) -> &'static str {
+    if given { "the token is none of this server's" } else { "this server takes a token, and there was none" }
+}
+
+fn there(session: Option<&str>) -> String {
+    match session {
+        None => String::new(),
+        Some("*") => ", in all sessions".into(),
+        Some(session) => format!(", in session {session:?}, which this token is not for"),
+    }
 }
 
 fn may_have_run(dispatched: bool) -> &'static str {

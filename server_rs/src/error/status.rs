@@ -29,6 +29,7 @@ impl Error {
             Self::CallCancelled { .. } => Code::Cancelled,
             Self::CallDeadline { .. } => Code::DeadlineExceeded,
             Self::OutcomeUnknown { .. } => Code::Unknown,
+            Self::Unauthenticated { .. } => Code::Unauthenticated,
             Self::PermissionDenied { .. } => Code::PermissionDenied,
             Self::LimitExceeded { .. } => Code::ResourceExhausted,
         }
@@ -48,6 +49,7 @@ impl Error {
             Self::VariableReadOnly { .. } => ErrorReason::VariableReadOnly,
             Self::ServerReadOnly { .. } => ErrorReason::ServerReadOnly,
             Self::OutcomeUnknown { .. } => ErrorReason::OutcomeUnknown,
+            Self::Unauthenticated { .. } => ErrorReason::Unauthenticated,
             Self::PermissionDenied { .. } => ErrorReason::PermissionDenied,
             Self::VersionUnsupported { .. } => ErrorReason::VersionUnsupported,
             Self::LimitExceeded { .. } => ErrorReason::LimitExceeded,
@@ -93,7 +95,11 @@ impl Error {
             Self::Compacted { oldest } => vec![("oldest", oldest.to_string())],
             Self::VariableReadOnly { variable } => vec![("variable", variable.to_string())],
             Self::ServerReadOnly { cause } | Self::OutcomeUnknown { cause } => vec![("cause", cause.to_string())],
-            Self::PermissionDenied { role } => vec![("role", (*role).to_owned())],
+            Self::Unauthenticated { role, given: _ } => vec![("role", (*role).to_owned())],
+            Self::PermissionDenied { role, session } => {
+                let session = session.as_ref().map(|session| ("session", session.to_string()));
+                [("role", (*role).to_owned())].into_iter().chain(session).collect()
+            }
             Self::VersionUnsupported { server, client } => {
                 vec![("server", server.to_string()), ("client", client.clone())]
             }

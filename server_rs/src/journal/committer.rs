@@ -2,10 +2,10 @@ use std::{collections::HashSet, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Append, CommitError, Durability, Health, Home, Touch};
+use super::{Append, CommitError, Durability, Events, Health, Home, Touch};
 use crate::{
     error::Error,
-    session::{Event, Slot},
+    session::{Event, Slot, State},
     store::Handle,
 };
 
@@ -49,19 +49,26 @@ impl From<Failure> for Error {
 #[derive(Clone)]
 pub(crate) struct Journal {
     queue: mpsc::Sender<Entry>,
-    touches: mpsc::Sender<Vec<Touch>>,
+    asides: mpsc::Sender<Aside>,
     durability: Durability,
     health: Health,
+    events: Option<Arc<dyn Events>>,
+}
+
+/// What the home is told between two groups.
+enum Aside {
+    Touch(Vec<Touch>),
+    Rest(Vec<Arc<State>>),
 }
 
 impl Journal {
     /// Starts the committer of `home`. Needs a tokio runtime.
     pub(crate) fn start<H: Home>(home: H) -> Self {
         let (queue, entries) = mpsc::channel(QUEUE);
-        let (touches, uses) = mpsc::channel(1);
-        let (durability, health) = (home.durability(), home.health());
-        tokio::spawn(Committer { home, entries, uses, health: health.clone(), broken: None }.run());
-        Self { queue, touches, durability, health }
+        let (asides, told) = mpsc::channel(2);
+        let (durability, health, events) = (home.durability(), home.health(), home.events());
+        tokio::spawn(Committer { home, entries, told, health: health.clone(), broken: None }.run());
+        Self { queue, asides, durability, health, events }
     }
 
     pub(crate) fn durability(&self) -> Durability {
@@ -75,7 +82,17 @@ impl Journal {
 
     /// Has it saved when sessions were last used; says whether it will be.
     pub(crate) fn touch(&self, touches: Vec<Touch>) -> bool {
-        touches.is_empty() || self.touches.try_send(touches).is_ok()
+        touches.is_empty() || self.asides.try_send(Aside::Touch(touches)).is_ok()
+    }
+
+    /// Has it hold these states instead of those of the same revision; says whether it will.
+    pub(crate) fn rest(&self, states: Vec<Arc<State>>) -> bool {
+        states.is_empty() || self.asides.try_send(Aside::Rest(states)).is_ok()
+    }
+
+    /// Where events can be asked for that sessions do not hold.
+    pub(crate) fn events(&self) -> Option<&Arc<dyn Events>> {
+        self.events.as_ref()
     }
 
     /// Waits for a place in the queue, so that sending never waits.
@@ -87,7 +104,7 @@ impl Journal {
 struct Committer<H> {
     home: H,
     entries: mpsc::Receiver<Entry>,
-    uses: mpsc::Receiver<Vec<Touch>>,
+    told: mpsc::Receiver<Aside>,
     health: Health,
     /// Why nothing can be committed any more.
     broken: Option<Arc<str>>,
@@ -116,6 +133,8 @@ impl<H: Home> Committer<H> {
             match self.home.commit(&appends).await {
                 Ok(()) => {
                     self.health.recovered();
+                    #[cfg(feature = "planted-faults")]
+                    let group = crate::planted::answer_first(group).await;
                     publish(group);
                 }
                 Err(CommitError::NotApplied { cause }) => {
@@ -143,7 +162,10 @@ impl<H: Home> Committer<H> {
             tokio::select! {
                 biased;
                 first = self.entries.recv() => return first,
-                Some(touches) = self.uses.recv() => self.home.touch(touches),
+                Some(aside) = self.told.recv() => match aside {
+                    Aside::Touch(touches) => self.home.touch(touches),
+                    Aside::Rest(states) => self.home.rest(states),
+                },
             }
         }
     }

@@ -14,6 +14,8 @@
 mod committer;
 pub mod disk;
 mod health;
+#[cfg(test)]
+pub(crate) mod hostile;
 mod memory;
 mod record;
 pub mod testing;
@@ -25,7 +27,7 @@ pub use health::Health;
 pub use memory::Memory;
 
 use crate::{
-    session::{Event, Incarnation, SessionId, Slot},
+    session::{Event, Incarnation, SessionId, Slot, State},
     variable::Timestamp,
 };
 
@@ -71,6 +73,26 @@ pub struct Touch {
     pub at: Timestamp,
 }
 
+/// The committed events of a home, for those who need more of them than a session holds.
+pub trait Events: Send + Sync + 'static {
+    /// Events of a life after a revision, in order and without a gap, as many as it likes to give at once; at least one
+    /// if there is any. The first is a later one than asked for if those before it are no longer kept. Blocks.
+    fn after(
+        &self,
+        session: &SessionId,
+        incarnation: Incarnation,
+        revision: u64,
+    ) -> Result<Vec<Arc<Event>>, EventsLost>;
+}
+
+/// Events that are kept cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}")]
+pub struct EventsLost {
+    /// Why, for people.
+    pub cause: String,
+}
+
 /// Why a group was not committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommitError {
@@ -99,6 +121,16 @@ pub trait Home: Send + 'static {
     /// Where it is told, by this home and by the committer, that nothing can be written.
     fn health(&self) -> Health {
         Health::default()
+    }
+
+    /// Where events can be asked for that a session does not hold; none if sessions have to hold them all.
+    fn events(&self) -> Option<Arc<dyn Events>> {
+        None
+    }
+
+    /// Tells that these states are as good as those of the same revision that were committed, and take less memory.
+    fn rest(&mut self, states: Vec<Arc<State>>) {
+        drop(states);
     }
 
     /// Saves when sessions were last used, without anyone waiting for it.

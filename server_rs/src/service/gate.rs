@@ -4,36 +4,47 @@ use std::{
     task::{Context, Poll},
 };
 
+use tokio::sync::watch;
 use tonic::{
     Code, Status,
     body::Body,
-    codegen::{BoxFuture, Service, http},
+    codegen::{
+        BoxFuture, Service,
+        http::{self, HeaderMap, header::AUTHORIZATION},
+    },
     server::NamedService,
+    transport::server::{TcpConnectInfo, TlsConnectInfo},
 };
 
+use super::{
+    audited::{self, Audited, Noted, Unanswered},
+    caller::Caller,
+    lease::Lease,
+    rpc::Rpc,
+};
 use crate::{
+    access::{Digest, Principal, Role, Tokens},
     error::Error,
-    server::{API_VERSION, Serving},
-    store::Principal,
+    server::{API_VERSION, Access, Serving},
 };
 
 /// The metadata key in which a client sends its api version.
 const API_VERSION_KEY: &str = "snakepit-api-version";
 const DETAILS_KEY: &str = "grpc-status-details-bin";
+const SCHEME: &[u8] = b"bearer ";
 
-/// Stands in front of a service: refuses other api versions, says who calls, and gives the refusals that tonic itself
-/// makes of undecodable and oversize requests their reasons.
-#[derive(Clone, Debug)]
+/// Stands in front of a service: refuses other api versions and whoever lacks the role an rpc takes, says who calls, ends
+/// streams whose token is withdrawn, and gives the refusals that tonic itself makes of undecodable and oversize requests
+/// their reasons.
+#[derive(Clone)]
 pub(super) struct Gate<S> {
     inner: S,
-    principal: Principal,
-    message_bytes: u64,
+    serving: Arc<Serving>,
 }
 
 impl<S> Gate<S> {
     pub(super) fn new(inner: S, serving: &Arc<Serving>) -> Self {
-        let message_bytes = serving.store.limits().message_bytes;
-        Self { inner, principal: serving.principal.clone(), message_bytes }
+        Self { inner, serving: Arc::clone(serving) }
     }
 }
 
@@ -55,14 +66,92 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        if let Err(error) = check_version(request.headers()) {
-            return Box::pin(async { Ok(Status::from(error).into_http()) });
+        let Some(rpc) = Rpc::of(request.uri().path()) else {
+            return Box::pin(async { Ok(Status::unimplemented("this server has no such rpc").into_http()) });
+        };
+        let noted = Arc::<Noted>::default();
+        let audited = self.serving.audit.as_ref().map(|log| Audited::new(log, &request, rpc, &noted));
+        let known = check_version(request.headers()).and_then(|()| identify(&self.serving.access, &request, rpc));
+        let principal = known.as_ref().ok().map(|(principal, _)| principal);
+        let audited = match (audited, principal) {
+            (Some(audited), Some(principal)) => Some(audited.by(principal)),
+            (audited, _) => audited,
+        };
+        let from = audited::peer(&request).map(|peer| peer.ip());
+        // Before it is told that a token is wrong: trying many takes its time.
+        if let Err(error) = self.serving.pace.take(principal, from) {
+            return refuse(audited, error);
         }
-        request.extensions_mut().insert(self.principal.clone());
+        let (principal, proof) = match known {
+            Ok(known) => known,
+            Err(error) => return refuse(audited, error),
+        };
+        if let Err(error) = rpc.permits(&principal) {
+            return refuse(audited, error);
+        }
+        let lease = proof.filter(|_| rpc.streams).map(|(tokens, digest)| {
+            let secrets = principal.may(Role::ReadSecret);
+            Lease { tokens, digest, rpc, secrets, noted: Arc::clone(&noted) }
+        });
+        let caller = Caller::new(principal, rpc, noted);
+        request.extensions_mut().insert(caller);
+        if let Some(lease) = &lease {
+            request = request.map(|body| lease.clone().heard(body));
+        }
+        let unanswered = Unanswered::of(audited);
         let answer = self.inner.call(request);
-        let message_bytes = self.message_bytes;
-        Box::pin(async move { answer.await.map(|response| with_reason(response, message_bytes)) })
+        let message_bytes = self.serving.store.limits().message_bytes;
+        Box::pin(async move {
+            let response = with_reason(answer.await?, message_bytes);
+            let audited = unanswered.answered(response.headers());
+            Ok(match lease {
+                Some(lease) => response.map(|body| lease.told(body, audited)),
+                None => response,
+            })
+        })
     }
+}
+
+fn refuse(audited: Option<Audited>, error: Error) -> BoxFuture<http::Response<Body>, Infallible> {
+    if let Some(audited) = audited {
+        audited.denied(&error);
+    }
+    Box::pin(async { Ok(Status::from(error).into_http()) })
+}
+
+/// What a caller was known by: the tokens of that moment, and the digest of its own.
+type Proof = (watch::Receiver<Arc<Tokens>>, Digest);
+
+/// Who calls.
+fn identify(access: &Access, request: &http::Request<Body>, rpc: Rpc) -> Result<(Principal, Option<Proof>), Error> {
+    let tokens = match access {
+        Access::Everyone(principal) => {
+            let principal = certified(request)
+                .map_or_else(|| principal.clone(), |name| Principal { name, verified: true, ..principal.clone() });
+            return Ok((principal, None));
+        }
+        Access::Tokens(file) => file.subscribe(),
+    };
+    let unknown = |given| Error::Unauthenticated { role: rpc.wanted(), given };
+    let digest = presented(request.headers()).ok_or(unknown(false))?;
+    let principal = tokens.borrow().find(&digest).map(|principal| (**principal).clone()).ok_or(unknown(true))?;
+    Ok((principal, Some((tokens, digest))))
+}
+
+/// Whose certificate a connection shows: nobody's if the server asks for none.
+fn certified(request: &http::Request<Body>) -> Option<Arc<str>> {
+    let connection = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>()?;
+    let certificates = connection.peer_certs()?;
+    let digest = Digest::of(certificates.first()?).hex();
+    Some(format!("certificate:{}", digest.get(..16)?).into())
+}
+
+/// The digest of the one bearer token that a request carries.
+fn presented(headers: &HeaderMap) -> Option<Digest> {
+    let mut all = headers.get_all(AUTHORIZATION).into_iter();
+    let (Some(header), None) = (all.next(), all.next()) else { return None };
+    let (scheme, token) = header.as_bytes().split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then(|| Digest::of(token))
 }
 
 fn check_version(headers: &http::HeaderMap) -> Result<(), Error> {

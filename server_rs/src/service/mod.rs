@@ -1,9 +1,17 @@
 //! The gRPC services: parse, call the store, answer.
 
+mod audited;
+mod caller;
 mod convert;
 mod deadline;
 mod gate;
+mod hello;
+#[cfg(test)]
+mod hostile;
+mod lease;
+pub(crate) mod pace;
 mod page;
+mod rpc;
 mod server_info;
 mod session;
 mod tool;
@@ -14,17 +22,15 @@ mod worker;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use tonic::{Request, server::NamedService, service::Routes};
+use tonic::{server::NamedService, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    error::Error,
     proto::{
         DESCRIPTORS, server_service_server::ServerServiceServer, session_service_server::SessionServiceServer,
         tool_service_server::ToolServiceServer, variable_service_server::VariableServiceServer,
     },
     server::Serving,
-    store::Principal,
 };
 use gate::Gate;
 use server_info::ServerInfo;
@@ -32,7 +38,8 @@ use session::Sessions;
 use tool::Tools;
 use variable::Variables;
 
-/// Everything this server answers: its own services behind the gate, health, reflection.
+/// Everything this server answers: its own services behind the gate; health and reflection, which tell nothing of what
+/// it holds, in front of it.
 pub(crate) fn routes(serving: &Arc<Serving>) -> Routes {
     let limit = usize::try_from(serving.store.limits().message_bytes).unwrap_or(usize::MAX);
     let sessions = SessionServiceServer::new(Sessions(Arc::clone(serving))).max_decoding_message_size(limit);
@@ -100,9 +107,4 @@ fn reflect(routes: Routes) -> Routes {
             routes
         }
     }
-}
-
-/// Who calls, as the gate has found out.
-fn principal<T>(request: &Request<T>) -> Result<Principal, Error> {
-    request.extensions().get().cloned().ok_or(Error::PermissionDenied { role: "caller" })
 }

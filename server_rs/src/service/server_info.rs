@@ -42,6 +42,7 @@ impl ServerService for ServerInfo {
                 tools_per_session: limits.tools_per_session,
                 queued_calls_per_tool: limits.queued_calls_per_tool,
                 tool_schema_bytes: limits.tool_schema_bytes,
+                requests_per_second: limits.requests_per_second,
             }),
         }))
     }

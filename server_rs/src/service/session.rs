@@ -3,16 +3,17 @@ use std::{sync::Arc, time::Duration};
 use tonic::{Request, Response, Status};
 
 use crate::{
-    error::Error,
+    access::Role,
+    error::{Error, Refusal},
     proto::{
         CreateSessionRequest, CreateSessionResponse, DeleteSessionRequest, DeleteSessionResponse, GetSessionRequest,
         GetSessionResponse, ListSessionsRequest, ListSessionsResponse, Session, session_service_server::SessionService,
     },
     server::Serving,
     service::{
+        caller::Caller,
         convert,
         page::{Page, bad_token},
-        principal,
     },
     session::{Create, Glob, Incarnation, SessionId},
     store::View,
@@ -31,16 +32,20 @@ impl SessionService for Sessions {
         &self,
         request: Request<CreateSessionRequest>,
     ) -> Result<Response<CreateSessionResponse>, Status> {
-        let principal = principal(&request)?;
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let id = SessionId::parse(&request.session_id)?;
+        let id = caller.session(&request.session_id)?;
         let create = parse_create(request)?;
-        let (view, created) = self.0.store.create(id, create, &principal).await?;
+        let (view, created) = if caller.may(Role::Write) {
+            self.0.store.create(id, create, &caller.principal).await?
+        } else {
+            (self.find_for_reader(&id).await?, false)
+        };
         Ok(Response::new(CreateSessionResponse { session: Some(session(&view)), created }))
     }
 
     async fn get_session(&self, request: Request<GetSessionRequest>) -> Result<Response<GetSessionResponse>, Status> {
-        let id = SessionId::parse(&request.into_inner().session_id)?;
+        let id = Caller::of(&request)?.session(&request.into_inner().session_id)?;
         let view = self.0.store.session(&id, None).await?;
         Ok(Response::new(GetSessionResponse { session: Some(session(&view)) }))
     }
@@ -49,12 +54,16 @@ impl SessionService for Sessions {
         &self,
         request: Request<ListSessionsRequest>,
     ) -> Result<Response<ListSessionsResponse>, Status> {
+        let principal = Caller::of(&request)?.principal;
         let request = request.into_inner();
         let page = Page::parse(request.page_size, &request.page_token)?;
         let after = page.after.as_deref().map(SessionId::parse).transpose().map_err(|_| bad_token())?;
         let pattern = (!request.pattern.is_empty()).then(|| Glob::new(&request.pattern));
         let views = self.0.store.sessions(after.as_ref());
-        let matching = views.iter().filter(|view| pattern.as_ref().is_none_or(|glob| glob.matches(&view.state.id)));
+        let matching = views.iter().filter(|view| {
+            let id = &view.state.id;
+            principal.reaches(id) && pattern.as_ref().is_none_or(|glob| glob.matches(id))
+        });
         let (sessions, next_page_token) = page.fill(matching.map(|view| (view.state.id.to_string(), session(view))));
         Ok(Response::new(ListSessionsResponse { sessions, next_page_token }))
     }
@@ -63,15 +72,29 @@ impl SessionService for Sessions {
         &self,
         request: Request<DeleteSessionRequest>,
     ) -> Result<Response<DeleteSessionResponse>, Status> {
-        let principal = principal(&request)?;
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let id = SessionId::parse(&request.session_id)?;
+        let id = caller.session(&request.session_id)?;
         let incarnation = convert::incarnation(&request.incarnation)?;
-        let position = self.0.store.delete(&id, incarnation, &principal).await?;
+        let position = self.0.store.delete(&id, incarnation, &caller.principal).await?;
+        caller.made(position.revision);
         let gone = Error::SessionNotFound { session: id.shared() };
         self.0.tools.forget(&Scope::Session(id, position.incarnation), &gone);
         let (revision, incarnation) = convert::position(position);
         Ok(Response::new(DeleteSessionResponse { revision, incarnation }))
+    }
+}
+
+impl Sessions {
+    /// The live session, for who may find one and not make one.
+    async fn find_for_reader(&self, id: &SessionId) -> Result<View, Refusal> {
+        self.0.store.session(id, None).await.map_err(|refusal| {
+            if matches!(refusal.error, Error::SessionNotFound { .. } | Error::SessionExpired { .. }) {
+                Error::PermissionDenied { role: Role::Write.name(), session: None }.into()
+            } else {
+                refusal
+            }
+        })
     }
 }
 
@@ -83,8 +106,8 @@ fn parse_create(request: CreateSessionRequest) -> Result<Create, Error> {
     let ttl = match request.ttl {
         None => None,
         Some(ttl) => {
-            let wrong = || Error::invalid("ttl", format!("has to be at least 1 second, got {ttl}"));
-            Some(Duration::try_from(ttl).ok().filter(|ttl| TTL.contains(ttl)).ok_or_else(wrong)?)
+            let wrong = || Error::invalid("ttl", format!("has to be at least 1 second, got {}", convert::shown(ttl)));
+            Some(convert::span(ttl).filter(|ttl| TTL.contains(ttl)).ok_or_else(wrong)?)
         }
     };
     let incarnation = Incarnation::try_from(&request.incarnation[..])?;

@@ -14,13 +14,13 @@ use crate::{
     },
     server::Serving,
     service::{
+        caller::Caller,
         convert::{self, tool as wire},
         deadline,
         page::{Page, bad_token},
-        principal, worker,
+        worker,
     },
     session::{Glob, SessionId},
-    store::Principal,
     tool::{
         self, Scope,
         hub::{Heard, NewRequest, Running},
@@ -43,11 +43,12 @@ impl ToolService for Tools {
     type ServeToolsStream = worker::Responses;
 
     async fn list_tools(&self, request: Request<ListToolsRequest>) -> Result<Response<ListToolsResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let page = Page::parse(request.page_size, &request.page_token)?;
         let after = page.after.as_deref().map(Name::parse).transpose().map_err(|_| bad_token())?;
         let pattern = (!request.pattern.is_empty()).then(|| Glob::new(&request.pattern));
-        let (_, home) = self.home(&request.session_id, &request.incarnation).await?;
+        let (_, home) = self.home(&caller, &request.session_id, &request.incarnation).await?;
         let tools = self.0.tools.list(&home);
         let wanted = tools.iter().filter(|tool| {
             let name = &tool.spec.name;
@@ -58,21 +59,22 @@ impl ToolService for Tools {
     }
 
     async fn get_tool(&self, request: Request<GetToolRequest>) -> Result<Response<GetToolResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let (session, home) = self.home(&request.session_id, &request.incarnation).await?;
+        let (session, home) = self.home(&caller, &request.session_id, &request.incarnation).await?;
         let shown = self.0.tools.show(&home, &session, &request.tool)?;
-        Ok(Response::new(wire::shown(&shown)))
+        Ok(Response::new(wire::shown_tool(&shown)))
     }
 
     async fn call_tool(&self, request: Request<CallToolRequest>) -> Result<Response<CallToolResponse>, Status> {
-        let principal = principal(&request)?;
+        let caller = Caller::of(&request)?;
         let (metadata, _, request) = request.into_parts();
-        let mut running = self.begin(&principal, &metadata, request, false).await?;
-        let caller = running.caller();
+        let mut running = self.begin(&caller, &metadata, request, false).await?;
+        let waiting = running.caller();
         loop {
             let Heard::Ended(end) = running.next().await else { continue };
             let (ending, record) = *end;
-            let outcome = match caller.told(ending, &record)? {
+            let outcome = match waiting.told(ending, &record)? {
                 Ok(value) => Outcome::Result(convert::encode_value(&value)),
                 Err(failure) => Outcome::Failure(wire::failure(failure)),
             };
@@ -82,26 +84,27 @@ impl ToolService for Tools {
     }
 
     async fn stream_tool(&self, request: Request<StreamToolRequest>) -> Result<Response<Told>, Status> {
-        let principal = principal(&request)?;
+        let caller = Caller::of(&request)?;
         let (metadata, _, request) = request.into_parts();
         let call = request.call.ok_or_else(|| Error::invalid("call", "has to be given"))?;
-        let running = self.begin(&principal, &metadata, call, true).await?;
+        let running = self.begin(&caller, &metadata, call, true).await?;
         Ok(Response::new(Box::pin(follow(running))))
     }
 
     async fn cancel_call(&self, request: Request<CancelCallRequest>) -> Result<Response<CancelCallResponse>, Status> {
-        let principal = principal(&request)?;
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let by = convert::author(request.author, &principal)?.name;
-        let (_, home) = self.home(&request.session_id, &request.incarnation).await?;
+        let by = convert::author(request.author, &caller.principal)?.name;
+        let (_, home) = self.home(&caller, &request.session_id, &request.incarnation).await?;
         let cancelled = self.0.tools.cancel(&home, &request.call_id, &by);
         let cancelled = cancelled.ok_or_else(|| no_call(&request.call_id))?;
         Ok(Response::new(CancelCallResponse { cancelled }))
     }
 
     async fn get_call(&self, request: Request<GetCallRequest>) -> Result<Response<GetCallResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let (_, home) = self.home(&request.session_id, &request.incarnation).await?;
+        let (_, home) = self.home(&caller, &request.session_id, &request.incarnation).await?;
         let record = self.0.tools.record(&home, &request.call_id).ok_or_else(|| no_call(&request.call_id))?;
         Ok(Response::new(GetCallResponse { call: Some(wire::call(&record)) }))
     }
@@ -110,14 +113,20 @@ impl ToolService for Tools {
         &self,
         request: Request<Streaming<ServeToolsRequest>>,
     ) -> Result<Response<worker::Responses>, Status> {
-        Ok(Response::new(worker::open(&self.0, request.into_inner()).await?))
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(worker::open(&self.0, &caller, request.into_inner()).await?))
     }
 }
 
 impl Tools {
     /// The life of a session that a request means. Slides its ttl.
-    async fn home(&self, id: &str, incarnation: &prost::bytes::Bytes) -> Result<(SessionId, Scope), Refusal> {
-        let id = SessionId::parse(id)?;
+    async fn home(
+        &self,
+        caller: &Caller,
+        id: &str,
+        incarnation: &prost::bytes::Bytes,
+    ) -> Result<(SessionId, Scope), Refusal> {
+        let id = caller.session(id)?;
         let view = self.0.store.touch(&id, convert::incarnation(incarnation)?).await?;
         let scope = Scope::Session(id.clone(), view.state.incarnation);
         Ok((id, scope))
@@ -125,13 +134,14 @@ impl Tools {
 
     async fn begin(
         &self,
-        principal: &Principal,
+        caller: &Caller,
         metadata: &MetadataMap,
         request: CallToolRequest,
         wants_chunks: bool,
     ) -> Result<Running, Refusal> {
         let longest = deadline::of(metadata);
-        let (session, home) = self.home(&request.session_id, &request.incarnation).await?;
+        caller.concerns([&*request.tool]);
+        let (session, home) = self.home(caller, &request.session_id, &request.incarnation).await?;
         let arguments = wire::parse_arguments(request.arguments)?;
         let max = self.0.store.limits().value_bytes;
         if Value::Map(Arc::clone(&arguments)).encoded_len() > max {
@@ -149,7 +159,7 @@ impl Tools {
             longest,
             request: tool::Request {
                 arguments,
-                caller: convert::author(request.author, principal)?.name,
+                caller: convert::author(request.author, &caller.principal)?.name,
                 session_id: session,
                 traceparent: traceparent.into(),
                 wants_chunks,

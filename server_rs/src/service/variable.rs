@@ -4,6 +4,7 @@ use prost::Message;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    access::Role,
     error::{Error, Refusal},
     proto::{
         GetVariablesRequest, GetVariablesResponse, ListVariableVersionsRequest, ListVariableVersionsResponse,
@@ -12,11 +13,12 @@ use crate::{
     },
     server::Serving,
     service::{
+        caller::Caller,
         convert,
         page::{Page, bad_token},
-        principal, watch,
+        watch,
     },
-    session::{Glob, SessionId, State},
+    session::{Glob, Outcome, SessionId, State},
     variable::Name,
 };
 
@@ -33,18 +35,27 @@ impl VariableService for Variables {
         &self,
         request: Request<WriteVariablesRequest>,
     ) -> Result<Response<WriteVariablesResponse>, Status> {
-        let principal = principal(&request)?;
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let id = SessionId::parse(&request.session_id)?;
-        let (write, author) = convert::parse_write(request, &principal)?;
-        let written = self.0.store.write(&id, write, author, &principal).await?;
+        let id = caller.session(&request.session_id)?;
+        let (write, author) = convert::parse_write(request, &caller.principal)?;
+        caller.concerns(write.operations.iter().map(|operation| &*operation.name));
+        let written = self.0.store.write(&id, write, author, &caller.principal).await?;
+        caller.made(written.position.revision);
         let (revision, incarnation) = convert::position(written.position);
-        let outcomes = if principal.read_secret || written.outcomes.iter().all(|outcome| outcome.value.is_none()) {
+        let outcomes = if caller.may(Role::ReadSecret) || written.outcomes.iter().all(|outcome| outcome.value.is_none())
+        {
             convert::outcomes(&written.outcomes, |_| false)
         } else {
             // Adding nothing to a secret is no way to read it.
             let view = self.0.store.session(&id, None).await?;
-            let secret = |name: &str| view.state.variable(name).is_none_or(|variable| variable.spec.secret);
+            // A repeat may tell of a version that was a secret's before the variable was declared anew.
+            let secret = |outcome: &Outcome| {
+                view.state.variable(&outcome.name).is_none_or(|variable| variable.spec.secret)
+                    || view.state.history(&outcome.name).is_some_and(|mut records| {
+                        records.any(|record| record.version == outcome.version && record.secret)
+                    })
+            };
             convert::outcomes(&written.outcomes, secret)
         };
         Ok(Response::new(WriteVariablesResponse { revision, incarnation, outcomes }))
@@ -54,14 +65,16 @@ impl VariableService for Variables {
         &self,
         request: Request<GetVariablesRequest>,
     ) -> Result<Response<GetVariablesResponse>, Status> {
-        let secrets = principal(&request)?.read_secret;
+        let caller = Caller::of(&request)?;
+        let secrets = caller.may(Role::ReadSecret);
         let request = request.into_inner();
+        let id = caller.session(&request.session_id)?;
         if request.names.is_empty() || request.names.len() > MAX_NAMES {
             let got = request.names.len();
             return Err(Error::invalid("names", format!("takes 1 to {MAX_NAMES}, got {got}")).into());
         }
         convert::check_names("names", &request.names)?;
-        let state = self.state(&request.session_id, &request.incarnation).await?;
+        let state = self.state(&id, &request.incarnation).await?;
         let (mut variables, mut absent) = (Vec::with_capacity(request.names.len()), Vec::new());
         let (mut bytes, max) = (0, self.0.store.limits().message_bytes);
         for name in request.names {
@@ -89,10 +102,12 @@ impl VariableService for Variables {
         &self,
         request: Request<ListVariablesRequest>,
     ) -> Result<Response<ListVariablesResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
+        let id = caller.session(&request.session_id)?;
         let page = Page::parse(request.page_size, &request.page_token)?;
         let after = page.after.as_deref().map(Name::parse).transpose().map_err(|_| bad_token())?;
-        let state = self.state(&request.session_id, &request.incarnation).await?;
+        let state = self.state(&id, &request.incarnation).await?;
         let pattern = (!request.pattern.is_empty()).then(|| Glob::new(&request.pattern));
         let matching = state
             .variables_after(after.as_deref().unwrap_or_default())
@@ -107,16 +122,18 @@ impl VariableService for Variables {
         &self,
         request: Request<ListVariableVersionsRequest>,
     ) -> Result<Response<ListVariableVersionsResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
+        let id = caller.session(&request.session_id)?;
         Name::check(&request.name)?;
         let page = Page::parse(request.page_size, &request.page_token)?;
         let below = page.after.as_deref().map(str::parse::<u64>).transpose().map_err(|_| bad_token())?;
-        let state = self.state(&request.session_id, &request.incarnation).await?;
+        let state = self.state(&id, &request.incarnation).await?;
         let versions = state.history(&request.name).ok_or_else(|| missing(&state, &request.name))?;
         let secret = state.variable(&request.name).is_some_and(|variable| variable.spec.secret);
         let items = versions
             .skip_while(|record| below.is_some_and(|below| record.version >= below))
-            .map(|record| (record.version.to_string(), convert::version(record, secret)));
+            .map(|record| (record.version.to_string(), convert::version(&record, secret)));
         let (versions, next_page_token) = page.fill(items);
         let (revision, incarnation) = convert::position(state.position());
         Ok(Response::new(ListVariableVersionsResponse { revision, incarnation, versions, next_page_token }))
@@ -126,9 +143,10 @@ impl VariableService for Variables {
         &self,
         request: Request<SyncVariablesRequest>,
     ) -> Result<Response<SyncVariablesResponse>, Status> {
-        let secrets = principal(&request)?.read_secret;
+        let caller = Caller::of(&request)?;
+        let secrets = caller.may(Role::ReadSecret);
         let request = request.into_inner();
-        let id = SessionId::parse(&request.session_id)?;
+        let id = caller.session(&request.session_id)?;
         let life = convert::incarnation(&request.incarnation)?;
         convert::check_names("names", &request.names)?;
         convert::check_names("new_names", &request.new_names)?;
@@ -150,16 +168,15 @@ impl VariableService for Variables {
         &self,
         request: Request<WatchVariablesRequest>,
     ) -> Result<Response<watch::Responses>, Status> {
-        let secrets = principal(&request)?.read_secret;
-        Ok(Response::new(watch::open(&self.0, request.into_inner(), secrets).await?))
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(watch::open(&self.0, request.into_inner(), &caller).await?))
     }
 }
 
 impl Variables {
     /// The published state of the session and life meant.
-    async fn state(&self, id: &str, incarnation: &prost::bytes::Bytes) -> Result<Arc<State>, Refusal> {
-        let id = SessionId::parse(id)?;
-        Ok(self.0.store.session(&id, convert::incarnation(incarnation)?).await?.state)
+    async fn state(&self, id: &SessionId, incarnation: &prost::bytes::Bytes) -> Result<Arc<State>, Refusal> {
+        Ok(self.0.store.session(id, convert::incarnation(incarnation)?).await?.state)
     }
 }
 

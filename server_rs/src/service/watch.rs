@@ -1,7 +1,13 @@
 //! Watches. Each stream is pulled by its reader: what a slow one has not asked for is not there yet, so it costs a
 //! cursor and nobody waits for it.
 
-use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    borrow::Borrow,
+    collections::{BTreeSet, VecDeque},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_stream::try_stream;
 use futures_util::Stream;
@@ -11,14 +17,16 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
+    access::Role,
     error::{Error, Refusal},
+    planted,
     proto::{
         Changes, Heartbeat, Snapshot, WatchMode, WatchVariablesRequest, WatchVariablesResponse,
         watch_variables_response::Event as Told,
     },
     server::Serving,
-    service::{convert, page::PAGE_BYTES},
-    session::{Body, Event, Filter, Incarnation, SessionId, State, Sync},
+    service::{caller::Caller, convert, page::PAGE_BYTES},
+    session::{Behind, Body, Event, Filter, Incarnation, State, Sync},
     store::Watcher,
     variable::Variable,
 };
@@ -42,9 +50,9 @@ pub(super) fn known(state: &State, life: Option<Incarnation>, revision: u64) -> 
 pub(super) async fn open(
     serving: &Serving,
     request: WatchVariablesRequest,
-    secrets: bool,
+    caller: &Caller,
 ) -> Result<Responses, Refusal> {
-    let id = SessionId::parse(&request.session_id)?;
+    let id = caller.session(&request.session_id)?;
     let life = convert::incarnation(&request.incarnation)?;
     let unknown = |_| Error::invalid("mode", format!("{} is no mode of this protocol version", request.mode));
     let mode = WatchMode::try_from(request.mode).map_err(unknown)?;
@@ -61,7 +69,7 @@ pub(super) async fn open(
         heartbeat: serving.heartbeat,
         next_beat: Instant::now(),
         message_bytes: serving.store.limits().message_bytes,
-        secrets,
+        secrets: caller.may(Role::ReadSecret),
     };
     match mode {
         WatchMode::Unspecified => Err(Error::invalid("mode", "has to be given: latest or every").into()),
@@ -76,8 +84,8 @@ pub(super) async fn open(
             Err(at(&state, Error::SessionExpired { session: id.shared() }))
         }
         WatchMode::Every => {
-            if let Some(known) = known {
-                drop(log_since(&state, known)?);
+            if let Some(Err(Behind::Compacted { oldest })) = known.map(|known| state.log_since(known).map(drop)) {
+                return Err(at(&state, Error::Compacted { oldest }));
             }
             Ok(Box::pin(follow.every(known, Filter::new(request.names, &request.pattern))))
         }
@@ -104,6 +112,13 @@ struct Scope {
     /// And those that are new to the client.
     wide: Filter,
     new_names: Vec<String>,
+}
+
+/// How far a watch of every change is.
+struct Cursor {
+    revision: u64,
+    /// The events after it that were read and not yet told; empty while the session holds what comes next.
+    read: VecDeque<Arc<Event>>,
 }
 
 enum Wake {
@@ -149,47 +164,79 @@ impl Follow {
         filter: Filter,
     ) -> impl Stream<Item = Result<WatchVariablesResponse, Status>> + Send {
         try_stream! {
-            let mut cursor = known.unwrap_or_default();
+            let mut cursor = Cursor { revision: known.unwrap_or_default(), read: VecDeque::new() };
             if known.is_none() {
                 let all = {
                     let state = self.watcher.current()?;
-                    cursor = state.revision;
+                    cursor.revision = state.revision;
                     state.variables().filter(|variable| filter.matches(&variable.name)).cloned().collect()
                 };
                 for (part, partial) in parts(all) {
                     let variables = part.iter().map(|variable| convert::variable(variable, self.secrets)).collect();
-                    yield self.tell(cursor, Told::Snapshot(Snapshot { variables }), partial);
+                    yield self.tell(cursor.revision, Told::Snapshot(Snapshot { variables }), partial);
                 }
             }
             loop {
                 if self.stopping.is_cancelled() {
                     Err(Error::Stopping)?;
                 }
-                if let Some(changes) = self.next_changes(&mut cursor, &filter)? {
-                    yield self.tell(cursor, Told::Changes(changes), false);
+                if let Some(changes) = self.next_changes(&mut cursor, &filter).await? {
+                    yield self.tell(cursor.revision, Told::Changes(changes), false);
                 } else if let Wake::Quiet = self.wait().await? {
-                    yield self.tell(cursor, Told::Heartbeat(Heartbeat {}), false);
+                    yield self.tell(cursor.revision, Told::Heartbeat(Heartbeat {}), false);
                 }
             }
         }
     }
 
-    /// What the next revision after `cursor` that is of interest changed; moves the cursor there, past those that are
+    /// What the next revision after the cursor that is of interest changed; moves the cursor there, past those that are
     /// of none.
-    fn next_changes(&mut self, cursor: &mut u64, filter: &Filter) -> Result<Option<Changes>, Refusal> {
-        let state = self.watcher.current()?;
-        for event in log_since(&state, *cursor)? {
+    async fn next_changes(&mut self, cursor: &mut Cursor, filter: &Filter) -> Result<Option<Changes>, Refusal> {
+        loop {
+            let state = self.watcher.current()?;
+            if cursor.read.is_empty() {
+                match state.log_since(cursor.revision) {
+                    Ok(events) => return self.first_of_interest(&state, events, &mut cursor.revision, filter),
+                    Err(Behind::Compacted { oldest }) => return Err(at(&state, Error::Compacted { oldest })),
+                    Err(Behind::Unheld) => {
+                        cursor.read = self.watcher.events_after(&state, cursor.revision).await?.into();
+                    }
+                }
+            }
+            if cursor.read.is_empty() {
+                return Ok(None);
+            }
+            let read = std::iter::from_fn(|| cursor.read.pop_front());
+            if let Some(changes) = self.first_of_interest(&state, read, &mut cursor.revision, filter)? {
+                return Ok(Some(changes));
+            }
+        }
+    }
+
+    /// What the first of some events that is of interest changed; moves the cursor past those that were looked at.
+    fn first_of_interest(
+        &self,
+        state: &State,
+        events: impl IntoIterator<Item = impl Borrow<Arc<Event>>>,
+        cursor: &mut u64,
+        filter: &Filter,
+    ) -> Result<Option<Changes>, Refusal> {
+        for event in events {
+            let event: &Arc<Event> = event.borrow();
             *cursor = event.position.revision;
+            if planted::strikes!(DropChange) && state.revision > *cursor + 2 {
+                continue;
+            }
             let Body::Written(changes) = &event.body else { continue };
             let matching = changes.iter().filter(|change| filter.matches(&change.name));
-            let changes: Vec<_> = matching.map(|change| convert::change(&state, event, change, self.secrets)).collect();
+            let changes: Vec<_> = matching.map(|change| convert::change(state, event, change, self.secrets)).collect();
             if changes.is_empty() {
                 continue;
             }
             let changes = Changes { changes };
             // A revision is never split.
             if changes.encoded_len() as u64 > self.message_bytes {
-                return Err(at(&state, Error::LimitExceeded { limit: "message_bytes", max: self.message_bytes }));
+                return Err(at(state, Error::LimitExceeded { limit: "message_bytes", max: self.message_bytes }));
             }
             return Ok(Some(changes));
         }
@@ -238,10 +285,6 @@ impl Scope {
 
 fn at(state: &State, error: Error) -> Refusal {
     Refusal { error, position: Some(state.position()), operation: None }
-}
-
-fn log_since(state: &State, revision: u64) -> Result<impl Iterator<Item = &Arc<Event>>, Refusal> {
-    state.log_since(revision).map_err(|compacted| at(state, Error::Compacted { oldest: compacted.oldest }))
 }
 
 /// Variables in parts of about a page's size, at least one, each with whether more follow.

@@ -17,15 +17,17 @@ use crate::{
     error::{Error, Refusal},
     proto::{
         CancelDispatch, ChunkCredit, OfferAnswer, OfferRefusal, ServeToolsRequest, ServeToolsResponse, ServerHeartbeat,
-        ToolSpec, WorkerDrained, WorkerHello, WorkerWelcome, serve_tools_request::Event as Said,
-        serve_tools_response::Event,
+        ToolSpec, WorkerDrained, WorkerWelcome, serve_tools_request::Event as Said, serve_tools_response::Event,
     },
     server::Serving,
-    service::convert::{self, tool as wire},
-    session::SessionId,
+    service::{
+        caller::Caller,
+        convert::{self, tool as wire},
+        hello,
+    },
     store::Watcher,
     tool::{
-        NewWorker, Outcome, Scope,
+        Outcome, Scope,
         hub::{Joined, Told},
     },
     variable::Name,
@@ -37,8 +39,6 @@ pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<ServeToolsResponse,
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// Silence for so many heartbeats is a loss.
 const SILENT_BEATS: u32 = 3;
-const MAX_LABEL: usize = 256;
-const MAX_CONCURRENCY: u32 = 10_000;
 /// Answers that a worker has not read yet.
 const ANSWERS: usize = 8;
 /// Tools of one offer.
@@ -47,6 +47,7 @@ const MAX_TOOLS: usize = 1_000;
 /// Opens a worker's stream.
 pub(super) async fn open(
     serving: &Arc<Serving>,
+    caller: &Caller,
     mut inbound: Streaming<ServeToolsRequest>,
 ) -> Result<Responses, Refusal> {
     let hello = match tokio::time::timeout(HELLO_WITHIN, inbound.message()).await {
@@ -55,7 +56,7 @@ pub(super) async fn open(
         Ok(Err(status)) => return Err(malformed(&status).into()),
         Err(_) => return Err(Error::invalid("event", "hello has to come within 10 s").into()),
     };
-    let (new, watcher) = parse_hello(serving, hello).await?;
+    let (new, watcher) = hello::parse(serving, caller, hello).await?;
     let scope = new.scope.clone();
     let (joined, told) = serving.tools.join(new);
     let (end, ended) = oneshot::channel();
@@ -67,33 +68,6 @@ pub(super) async fn open(
         let _ = end.send(listening.listen(inbound).await);
     });
     Ok(Box::pin(tell(Arc::clone(serving), told, answered, ended)))
-}
-
-async fn parse_hello(serving: &Serving, hello: WorkerHello) -> Result<(NewWorker, Option<Watcher>), Refusal> {
-    let legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-');
-    if !(1..=64).contains(&hello.worker_id.len()) || !hello.worker_id.bytes().all(legal) {
-        let shown: String = hello.worker_id.chars().take(64).collect();
-        let problem = format!("{shown:?} is no worker id: it takes 1 to 64 characters out of [A-Za-z0-9_-]");
-        return Err(Error::invalid("worker_id", problem).into());
-    }
-    if !(1..=MAX_CONCURRENCY).contains(&hello.max_concurrency) {
-        let problem = format!("takes 1 to {MAX_CONCURRENCY}, got {}", hello.max_concurrency);
-        return Err(Error::invalid("max_concurrency", problem).into());
-    }
-    if hello.label.chars().count() > MAX_LABEL {
-        return Err(Error::invalid("label", format!("takes at most {MAX_LABEL} characters")).into());
-    }
-    let (scope, watcher) = if hello.session_id.is_empty() {
-        (Scope::Global, None)
-    } else {
-        let id = SessionId::parse(&hello.session_id)?;
-        let view = serving.store.touch(&id, convert::incarnation(&hello.incarnation)?).await?;
-        let mut watcher = serving.store.watch(&id).await?;
-        drop(watcher.current()?);
-        (Scope::Session(id, view.state.incarnation), Some(watcher))
-    };
-    let (id, label) = (hello.worker_id.into(), hello.label.into());
-    Ok((NewWorker { id, label, scope, max: hello.max_concurrency as usize }, watcher))
 }
 
 /// Hears what a worker says until it is gone; then the worker has left.

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{deletions::Deletions, history::History, log::Log, remembered::Remembered};
+use super::{deletions::Deletions, log::Log, remembered::Remembered};
 use crate::{
     config::Windows,
     session::{Body, Change, ChangeKind, End, Ended, Event, RecordKind, SessionId, Slot, State, VersionRecord},
     value::Value,
-    variable::{Spec, Variable},
+    variable::{Name, Spec, Variable},
 };
 
 /// What the id stands for after the event. Never refuses: an event that `decide` did not make of this slot is ignored
@@ -46,7 +46,7 @@ impl State {
             metadata: Arc::clone(metadata),
             last_event: event.time,
             variables: imbl::OrdMap::new(),
-            by_revision: imbl::OrdMap::new(),
+            by_revision: imbl::OrdSet::new(),
             value_bytes: 0,
             histories: imbl::OrdMap::new(),
             deletions: Deletions::default(),
@@ -93,22 +93,34 @@ impl State {
             spec: Arc::clone(spec),
             value: value.clone(),
             version: change.version,
+            registered: kind == RecordKind::Registered,
             revision: event.position.revision,
             updated_at: event.time,
             updated_by: event.author.clone(),
             reason: Arc::clone(&event.reason),
         });
         self.value_bytes += value.encoded_len();
-        self.by_revision.insert((variable.revision, variable.name.clone()), Arc::clone(&variable));
+        self.by_revision.insert((variable.revision, variable.name.clone()));
+        self.trim(&variable.name, Some(&variable), windows);
         self.variables.insert(variable.name.clone(), variable);
-        self.record(change, kind, Some(value), spec.secret, event, windows);
     }
 
     fn delete(&mut self, change: &Change, event: &Event, windows: &Windows) {
         let secret = self.variable(&change.name).is_some_and(|variable| variable.spec.secret);
         self.remove(change);
-        self.record(change, RecordKind::Deleted, None, secret, event, windows);
-        let bytes = self.histories.get(&change.name).map_or(0, History::bytes);
+        let history = self.histories.entry(change.name.clone()).or_default();
+        history.push(VersionRecord {
+            version: change.version,
+            revision: event.position.revision,
+            kind: RecordKind::Deleted,
+            value: None,
+            secret,
+            time: event.time,
+            author: event.author.clone(),
+            reason: Arc::clone(&event.reason),
+        });
+        history.trim(None, windows);
+        let bytes = history.bytes();
         self.deletions.insert(&change.name, change.version, event.position.revision, bytes);
         self.shrink(windows);
     }
@@ -129,33 +141,21 @@ impl State {
         }
     }
 
-    /// Takes the variable out, if it is there.
+    /// Makes the variable a thing of the past, if it is there.
     fn remove(&mut self, change: &Change) {
         if let Some(before) = self.variables.remove(&change.name) {
             self.value_bytes -= before.value.encoded_len();
             self.by_revision.remove(&(before.revision, before.name.clone()));
+            self.histories.entry(before.name.clone()).or_default().push(VersionRecord::from(&*before));
         }
     }
 
-    fn record(
-        &mut self,
-        change: &Change,
-        kind: RecordKind,
-        value: Option<&Value>,
-        secret: bool,
-        event: &Event,
-        windows: &Windows,
-    ) {
-        let record = VersionRecord {
-            version: change.version,
-            revision: event.position.revision,
-            kind,
-            value: value.cloned(),
-            secret,
-            time: event.time,
-            author: event.author.clone(),
-            reason: Arc::clone(&event.reason),
-        };
-        self.histories.entry(change.name.clone()).or_default().push(record, windows);
+    /// Drops what the windows drop of a name's history.
+    pub(super) fn trim(&mut self, name: &Name, variable: Option<&Variable>, windows: &Windows) {
+        let Some(history) = self.histories.get_mut(name) else { return };
+        history.trim(variable, windows);
+        if history.is_empty() {
+            self.histories.remove(name);
+        }
     }
 }

@@ -31,7 +31,12 @@ pub(super) fn write(id: &SessionId, state: &State, write: &Write, context: &Cont
             return Err(refused(Error::invalid("operations.name", problem)));
         }
         let Planned { version, value, change } = operation::plan(id, state, operation, context).map_err(refused)?;
-        outcomes.push(Outcome { name: operation.name.clone(), changed: change.is_some(), version, value });
+        outcomes.push(Outcome {
+            name: operation.name.clone(),
+            changed: change.is_some(),
+            version,
+            value: value.map(Box::new),
+        });
         changes.extend(change.map(|kind| Change { name: operation.name.clone(), version, kind }));
     }
     tellable(state, write, &outcomes, &changes, context)?;
@@ -41,6 +46,8 @@ pub(super) fn write(id: &SessionId, state: &State, write: &Write, context: &Cont
     }
     fit(state, &changes, context.limits)?;
     let position = Position { revision: state.revision + 1, ..state.position() };
+    #[cfg(feature = "planted-faults")]
+    let position = crate::planted::given_before(position);
     let event = Event {
         position,
         time: context.now.max(state.last_event),
@@ -101,8 +108,10 @@ fn tellable(
 ) -> Result<(), Error> {
     /// More than versions, times and flags take.
     const AROUND: u64 = 128;
-    let answered: u64 =
-        outcomes.iter().map(|it| AROUND + it.name.len() as u64 + it.value.as_ref().map_or(0, Value::encoded_len)).sum();
+    let answered: u64 = outcomes
+        .iter()
+        .map(|it| AROUND + it.name.len() as u64 + it.value.as_deref().map_or(0, Value::encoded_len))
+        .sum();
     let around = AROUND + (write.reason.len() + context.author.name.len()) as u64;
     let told = |change: &Change| {
         let told = match &change.kind {

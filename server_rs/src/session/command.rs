@@ -161,7 +161,7 @@ pub struct Outcome {
     /// The version after the write; for a deletion the one it took.
     pub version: u64,
     /// The new value, if the server computed it: increment, append, rollback.
-    pub value: Option<Value>,
+    pub value: Option<Box<Value>>,
 }
 
 /// Why a command is refused.

@@ -78,6 +78,16 @@ impl Deletions {
         }
     }
 
+    /// How many.
+    pub(super) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// By name.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.by_name.keys()
+    }
+
     /// The name exists again.
     pub(super) fn remove(&mut self, name: &Name) {
         if let Some(deletion) = self.by_name.remove(name) {

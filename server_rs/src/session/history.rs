@@ -1,4 +1,4 @@
-//! The newest versions of one variable, kept apart from the event log: they survive a deletion.
+//! The newest versions of one name, kept apart from the event log: they survive a deletion.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use imbl::Vector;
 use crate::{
     config::Windows,
     value::Value,
-    variable::{Author, Timestamp},
+    variable::{Author, Timestamp, Variable},
 };
 
 /// One version of a variable.
@@ -49,7 +49,23 @@ impl VersionRecord {
     }
 }
 
-/// A run of versions up to the newest, at least that one.
+impl From<&Variable> for VersionRecord {
+    fn from(variable: &Variable) -> Self {
+        Self {
+            version: variable.version,
+            revision: variable.revision,
+            kind: if variable.registered { RecordKind::Registered } else { RecordKind::Set },
+            value: Some(variable.value.clone()),
+            secret: variable.spec.secret,
+            time: variable.updated_at,
+            author: variable.updated_by.clone(),
+            reason: Arc::clone(&variable.reason),
+        }
+    }
+}
+
+/// The versions of a name before the one that its variable is; of a deleted name all, the deletion among them. A name
+/// has one only if there are such versions.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
     versions: Vector<Arc<VersionRecord>>,
@@ -57,14 +73,28 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn push(&mut self, record: VersionRecord, windows: &Windows) {
+    pub(super) fn push(&mut self, record: VersionRecord) {
         self.bytes += record.bytes();
         self.versions.push_back(Arc::new(record));
-        while self.versions.len() > 1
-            && (self.versions.len() > windows.history_versions || self.bytes > windows.history_bytes)
+    }
+
+    /// Drops the oldest versions beyond the windows, which count the variable too. Of a deleted name the deletion stays.
+    pub(super) fn trim(&mut self, variable: Option<&Variable>, windows: &Windows) {
+        let newest = variable.map_or(0, |variable| VersionRecord::from(variable).bytes());
+        let (more, least) = if variable.is_some() { (1, 0) } else { (0, 1) };
+        while self.versions.len() > least
+            && (self.versions.len() + more > windows.history_versions || self.bytes + newest > windows.history_bytes)
         {
             self.bytes -= self.versions.pop_front().map_or(0, |record| record.bytes());
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.versions.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.versions.len()
     }
 
     /// Newest first.
@@ -83,9 +113,10 @@ impl History {
         self.bytes = self.versions.iter().map(|record| record.bytes()).sum();
     }
 
-    /// The value of a version that is kept.
-    pub(super) fn value_at(&self, version: u64) -> Option<&Value> {
+    /// The value of a version that is kept, and whether it is a secret's.
+    pub(super) fn value_at(&self, version: u64) -> Option<(&Value, bool)> {
         let index = self.versions.binary_search_by_key(&version, |record| record.version).ok()?;
-        self.versions.get(index)?.value.as_ref()
+        let record = self.versions.get(index)?;
+        Some((record.value.as_ref()?, record.secret))
     }
 }

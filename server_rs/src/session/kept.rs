@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{deletions::Deletions, history::History, log::Log, remembered::Remembered};
 use crate::{
     config::Windows,
-    session::{Event, Forgotten, Incarnation, Original, RecordKind, SessionId, State, VersionRecord},
+    session::{Forgotten, Incarnation, Original, RecordKind, SessionId, State, VersionRecord},
     variable::{Name, Spec, Timestamp, Variable},
 };
 
@@ -32,15 +32,13 @@ pub struct Kept {
     pub versions: BTreeMap<Name, Vec<VersionRecord>>,
     /// The writes whose repeats are recognised, oldest first.
     pub writes: Vec<Original>,
-    /// The newest events, a contiguous run up to the revision; may be empty.
-    pub log: Vec<Arc<Event>>,
+    /// The bytes of each of the newest events, a contiguous run up to the revision; may be empty.
+    pub log: Vec<u32>,
 }
 
 impl State {
     /// The session that was kept, under these windows. Says what is missing if it is not whole.
     pub(crate) fn restore(id: &SessionId, mut kept: Kept, windows: &Windows) -> Result<Self, String> {
-        let mut log = Log::default();
-        kept.log.iter().for_each(|event| log.push(event, windows));
         let mut state = Self {
             id: id.clone(),
             incarnation: kept.incarnation,
@@ -50,11 +48,11 @@ impl State {
             metadata: kept.metadata,
             last_event: kept.last_event,
             variables: imbl::OrdMap::new(),
-            by_revision: imbl::OrdMap::new(),
+            by_revision: imbl::OrdSet::new(),
             value_bytes: 0,
             histories: imbl::OrdMap::new(),
             deletions: Deletions::after(kept.forgotten),
-            log,
+            log: Log::unheld(kept.log, windows),
             remembered: Remembered::restore(kept.writes, kept.last_event, windows),
         };
         for (name, versions) in kept.versions {
@@ -79,16 +77,19 @@ impl State {
         if !rising || newest.revision > self.revision {
             return Err(format!("the versions of {:?} are out of order", &*name));
         }
-        let history = self.histories.entry(name.clone()).or_default();
-        for record in versions {
-            history.push(record, windows);
+        let deleted = newest.value.is_none();
+        let before = versions.len() - usize::from(!deleted);
+        if before > 0 {
+            let history = self.histories.entry(name.clone()).or_default();
+            versions.into_iter().take(before).for_each(|record| history.push(record));
         }
         match (newest.value, newest.kind) {
             (None, _) | (_, RecordKind::Deleted) => {
-                let bytes = history.bytes();
+                self.trim(&name, None, windows);
+                let bytes = self.histories.get(&name).map_or(0, History::bytes);
                 self.deletions.insert(&name, newest.version, newest.revision, bytes);
             }
-            (Some(value), RecordKind::Registered | RecordKind::Set) => {
+            (Some(value), kind @ (RecordKind::Registered | RecordKind::Set)) => {
                 let spec = specs.remove(&name).ok_or_else(|| format!("variable {:?} has no spec", &*name))?;
                 self.value_bytes += value.encoded_len();
                 let variable = Arc::new(Variable {
@@ -96,12 +97,14 @@ impl State {
                     spec,
                     value,
                     version: newest.version,
+                    registered: kind == RecordKind::Registered,
                     revision: newest.revision,
                     updated_at: newest.time,
                     updated_by: newest.author,
                     reason: newest.reason,
                 });
-                self.by_revision.insert((variable.revision, name.clone()), Arc::clone(&variable));
+                self.by_revision.insert((variable.revision, name.clone()));
+                self.trim(&name, Some(&variable), windows);
                 self.variables.insert(name, variable);
             }
         }
@@ -112,7 +115,12 @@ impl State {
     /// this life.
     pub(crate) fn keep(&self) -> Kept {
         let specs = self.variables().map(|variable| (variable.name.clone(), Arc::clone(&variable.spec)));
-        let oldest_first = |history: &History| history.iter().rev().cloned().collect();
+        let names = self.variables.keys().chain(self.deletions.names());
+        let oldest_first = |name: &Name| {
+            let mut versions: Vec<_> = self.history(name).into_iter().flatten().collect();
+            versions.reverse();
+            versions
+        };
         Kept {
             incarnation: self.incarnation,
             revision: self.revision,
@@ -122,7 +130,7 @@ impl State {
             last_event: self.last_event,
             forgotten: self.forgotten(),
             specs: specs.collect(),
-            versions: self.histories.iter().map(|(name, history)| (name.clone(), oldest_first(history))).collect(),
+            versions: names.map(|name| (name.clone(), oldest_first(name))).collect(),
             writes: Vec::new(),
             log: Vec::new(),
         }
@@ -140,17 +148,18 @@ impl State {
 
     /// How many names have a history.
     pub(crate) fn history_count(&self) -> usize {
-        self.histories.len()
+        self.variables.len() + self.deletions.len()
     }
 
     /// How many versions of all names are kept.
     pub(crate) fn version_count(&self) -> usize {
-        self.histories.values().map(|history| history.iter().count()).sum()
+        self.variables.len() + self.histories.values().map(History::len).sum::<usize>()
     }
 
     /// The version of the oldest record of a name that is kept.
     pub(crate) fn oldest_version(&self, name: &str) -> Option<u64> {
-        self.history(name)?.last().map(|record| record.version)
+        let oldest = self.histories.get(name).and_then(|history| history.iter().next_back()).map(|it| it.version);
+        oldest.or_else(|| self.variable(name).map(|variable| variable.version))
     }
 
     /// The writes whose repeats are recognised, oldest first.
@@ -160,6 +169,26 @@ impl State {
 
     /// The revision of the oldest event in the log; the next revision if it has none.
     pub(crate) fn oldest_event(&self) -> u64 {
-        self.log.oldest().unwrap_or(self.revision + 1)
+        self.revision + 1 - self.log.len()
+    }
+
+    /// The revision of the oldest event that is held; the next revision if none is.
+    pub(crate) fn oldest_held(&self) -> u64 {
+        self.revision + 1 - self.log.held()
+    }
+
+    /// The bytes of each event in the log, oldest first.
+    pub(crate) fn event_sizes(&self) -> impl Iterator<Item = u32> {
+        self.log.sizes()
+    }
+
+    /// The same session without the events that its home has; none if it holds none.
+    pub(crate) fn at_rest(&self) -> Option<Self> {
+        let holds = self.log.held() > 0;
+        holds.then(|| {
+            let mut rest = self.clone();
+            rest.log.let_go();
+            rest
+        })
     }
 }

@@ -37,7 +37,7 @@ pub use filter::{Filter, Glob};
 pub use history::{RecordKind, VersionRecord};
 pub use identity::{Incarnation, Position, SessionId};
 pub use kept::Kept;
-pub use log::Compacted;
+pub use log::Behind;
 pub use remembered::Original;
 pub use slot::{End, Ended, Slot};
 pub use state::State;

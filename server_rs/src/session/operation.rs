@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     error::Error,
+    planted,
     session::{Action, ChangeKind, Context, Operation, SessionId, State},
     value::{MAX_EXACT_INTEGER, Value},
     variable::{Spec, Type, Variable},
@@ -37,7 +38,9 @@ pub(super) fn plan(
     let name = &operation.name;
     let current = state.variable(name);
     let actual = current.map_or(0, |variable| variable.version);
-    if let Some(expected) = operation.expected_version.filter(|expected| *expected != actual) {
+    if let Some(expected) =
+        operation.expected_version.filter(|expected| *expected != actual && !planted::strikes!(SkipExpectedVersion))
+    {
         return Err(Error::VersionConflict { variable: name.shared(), expected, actual });
     }
     if let Action::Register { spec, value, replace } = &operation.action {
@@ -58,9 +61,14 @@ pub(super) fn plan(
         Action::Increment(amount) => update(current, sum(current, amount)?, Report::Value, context),
         Action::Append(items) => update(current, appended(current, items)?, Report::Value, context),
         Action::Rollback { version } => {
-            let kept = state.value_at(name, *version).ok_or_else(|| {
+            let (kept, secret) = state.value_at(name, *version).ok_or_else(|| {
                 Error::invalid("version", format!("version {version} of {:?} holds no value that is kept", &**name))
             })?;
+            // What was a secret does not become plain with the name.
+            if secret && !current.spec.secret {
+                let problem = format!("version {version} of {:?} is a secret's, and the variable is none now", &**name);
+                return Err(Error::invalid("version", problem));
+            }
             update(current, kept.clone(), Report::Value, context)
         }
     }
@@ -74,7 +82,7 @@ fn register(
     context: &Context<'_>,
 ) -> Result<Planned, Error> {
     if replace && !context.admin {
-        return Err(Error::PermissionDenied { role: "admin" });
+        return Err(Error::PermissionDenied { role: "admin", session: None });
     }
     let name = &operation.name;
     let current = state.variable(name);
@@ -84,6 +92,10 @@ fn register(
         }
         Some(_) => return Err(Error::VariableExists { session: state.id.shared(), variable: name.shared() }),
         None => (),
+    }
+    // Whoever goes on setting the name believes it to be a secret.
+    if current.is_none() && !spec.secret && state.was_secret(name) && !context.admin {
+        return Err(Error::PermissionDenied { role: "admin", session: None });
     }
     spec.validate()?;
     let value = spec.accept(name, value.clone())?;

@@ -13,6 +13,9 @@ use crate::{
 
 type Key = (Arc<str>, Arc<str>);
 
+/// Up to so many writes are looked through.
+const FEW: usize = 8;
+
 /// A committed write that had a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Original {
@@ -39,7 +42,7 @@ impl Original {
 
     /// The bytes of the values it holds on to.
     fn bytes(&self) -> u64 {
-        self.outcomes.iter().filter_map(|outcome| outcome.value.as_ref()).map(Value::encoded_len).sum()
+        self.outcomes.iter().filter_map(|outcome| outcome.value.as_deref()).map(Value::encoded_len).sum()
     }
 
     fn without_values(&self) -> Self {
@@ -56,7 +59,8 @@ impl Original {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Remembered {
     writes: Vector<Arc<Original>>,
-    /// By key, how many writes came before; less `dropped` that is an index into `writes`.
+    /// By key, how many writes came before; less `dropped` that is an index into `writes`. Empty while the writes are
+    /// few: most sessions have but a few, and are many.
     by_key: OrdMap<Key, usize>,
     dropped: usize,
     /// The bytes of computed values among the writes; they are bounded like the event log, and then the oldest `bare`
@@ -67,6 +71,10 @@ pub(super) struct Remembered {
 
 impl Remembered {
     pub(super) fn find(&self, idempotency: &Idempotency) -> Option<&Original> {
+        if self.by_key.is_empty() {
+            let same = |it: &Idempotency| it.client == idempotency.client && it.key == idempotency.key;
+            return self.writes.iter().rev().find(|original| same(&original.idempotency)).map(|original| &**original);
+        }
         let key = (Arc::clone(&idempotency.client), Arc::clone(&idempotency.key));
         let index = self.by_key.get(&key)?.checked_sub(self.dropped)?;
         self.writes.get(index).map(|original| &**original)
@@ -93,7 +101,13 @@ impl Remembered {
     }
 
     fn remember(&mut self, original: Original) {
-        self.by_key.insert(original.key(), self.dropped + self.writes.len());
+        if self.by_key.is_empty() && self.writes.len() == FEW {
+            let keys = self.writes.iter().enumerate().map(|(index, write)| (write.key(), self.dropped + index));
+            self.by_key = keys.collect();
+        }
+        if self.writes.len() >= FEW || !self.by_key.is_empty() {
+            self.by_key.insert(original.key(), self.dropped + self.writes.len());
+        }
         self.bytes += original.bytes();
         self.writes.push_back(Arc::new(original));
     }

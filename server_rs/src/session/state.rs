@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::Duration};
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 
 use super::{deletions::Deletions, history::History, log::Log, remembered::Remembered};
 use crate::{
-    session::{Compacted, Event, Incarnation, Position, SessionId, VersionRecord},
+    session::{Behind, Event, Incarnation, Position, SessionId, VersionRecord},
     value::Value,
     variable::{Name, Timestamp, Variable},
 };
@@ -29,7 +29,7 @@ pub struct State {
     /// When its newest event happened.
     pub last_event: Timestamp,
     pub(super) variables: OrdMap<Name, Arc<Variable>>,
-    pub(super) by_revision: OrdMap<(u64, Name), Arc<Variable>>,
+    pub(super) by_revision: OrdSet<(u64, Name)>,
     pub(super) value_bytes: u64,
     pub(super) histories: OrdMap<Name, History>,
     pub(super) deletions: Deletions,
@@ -74,12 +74,18 @@ impl State {
     }
 
     /// The kept versions of a name, newest first; none if it was never registered or is no longer remembered.
-    pub fn history(&self, name: &str) -> Option<impl Iterator<Item = &VersionRecord>> {
-        self.histories.get(name).map(History::iter)
+    pub fn history(&self, name: &str) -> Option<impl Iterator<Item = VersionRecord>> {
+        let (newest, before) = (self.variable(name), self.histories.get(name));
+        if newest.is_none() && before.is_none() {
+            return None;
+        }
+        let newest = newest.map(|variable| VersionRecord::from(&**variable));
+        Some(newest.into_iter().chain(before.into_iter().flat_map(History::iter).cloned()))
     }
 
-    /// The events after a revision, in order; nothing at or above the current one.
-    pub fn log_since(&self, revision: u64) -> Result<impl Iterator<Item = &Arc<Event>>, Compacted> {
+    /// The events after a revision, in order; nothing at or above the current one. Those that are not held are to be
+    /// asked of the home.
+    pub fn log_since(&self, revision: u64) -> Result<impl Iterator<Item = &Arc<Event>>, Behind> {
         self.log.since(revision, self.revision)
     }
 
@@ -88,8 +94,17 @@ impl State {
         Name::closest(name, self.variables.keys())
     }
 
-    pub(super) fn value_at(&self, name: &str, version: u64) -> Option<&Value> {
-        self.histories.get(name)?.value_at(version)
+    /// The value of a version that is kept, and whether it is a secret's.
+    pub(super) fn value_at(&self, name: &str, version: u64) -> Option<(&Value, bool)> {
+        match self.variable(name) {
+            Some(variable) if variable.version == version => Some((&variable.value, variable.spec.secret)),
+            Some(_) | None => self.histories.get(name)?.value_at(version),
+        }
+    }
+
+    /// Whether the newest version of a name that exists no more was a secret's.
+    pub(super) fn was_secret(&self, name: &str) -> bool {
+        self.histories.get(name).and_then(|history| history.iter().next()).is_some_and(|record| record.secret)
     }
 
     /// The version that the next change of a name makes, whether it exists, once did, or never.

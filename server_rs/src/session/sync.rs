@@ -84,7 +84,8 @@ impl State {
     /// The variables changed after `revision` that exist, oldest change first.
     fn changed_since(&self, revision: u64) -> impl Iterator<Item = &Arc<Variable>> {
         let after = (revision.saturating_add(1), Name::lowest());
-        self.by_revision.range((Bound::Included(after), Bound::Unbounded)).map(|(_, variable)| variable)
+        let newer = self.by_revision.range((Bound::Included(after), Bound::Unbounded));
+        newer.filter_map(|(_, name)| self.variable(name))
     }
 
     /// The names changed or deleted after `revision`, as far as deletions are remembered.

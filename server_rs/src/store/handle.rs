@@ -19,6 +19,9 @@ use crate::{
 /// How often the use of a session is saved, at the most; a session of a short ttl asks for more.
 const TOUCH_INTERVAL: Duration = Duration::from_mins(1);
 
+/// How long after its last event a session lets go of what its home has.
+const REST: Duration = Duration::from_secs(3);
+
 /// What one session id stands for, through all its lives.
 pub(crate) struct Handle {
     id: SessionId,
@@ -134,6 +137,30 @@ impl Handle {
         self.published.send_modify(|published| {
             published.slot = slot;
             published.serial = serial;
+        });
+    }
+
+    /// The published state with less in memory, if it could do with less and nobody has written for a while.
+    pub(crate) fn at_rest(&self, now: Timestamp) -> Option<Arc<State>> {
+        let published = self.published.borrow();
+        match &published.slot {
+            Slot::Live(state) if now.since(state.last_event) >= REST => state.at_rest().map(Arc::new),
+            Slot::Live(_) | Slot::Vacant | Slot::Ended(_) => None,
+        }
+    }
+
+    /// Has this state instead of the one at the same position, unless something is on its way. That the pending state is
+    /// the published one means that the committer has nothing of this session, and under the lock it gets nothing.
+    pub(crate) fn rest(&self, rested: &Arc<State>) {
+        let mut pending = self.pending.lock();
+        self.published.send_if_modified(|published| {
+            let same = |slot: &Slot| matches!(slot, Slot::Live(state) if state.position() == rested.position());
+            if pending.serial == published.serial && same(&published.slot) && same(&pending.slot) {
+                published.slot = Slot::Live(Arc::clone(rested));
+                pending.slot = Slot::Live(Arc::clone(rested));
+            }
+            // It is as good as the one before: nobody has to look.
+            false
         });
     }
 

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use parking_lot::RwLock;
 
+pub use crate::access::Principal;
 pub use clock::Clock;
 pub(crate) use handle::Handle;
 use handle::Live;
@@ -24,26 +25,6 @@ use crate::{
 
 /// How many ended sessions are remembered for each live one allowed.
 const ENDED_PER_LIVE: u64 = 10;
-
-/// Who calls. Without authentication everyone is [`Principal::anonymous`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Principal {
-    /// The name, for `updated_by`.
-    pub name: Arc<str>,
-    /// Whether the name is known to be true.
-    pub verified: bool,
-    /// May register with `replace`.
-    pub admin: bool,
-    /// May see the values of secrets.
-    pub read_secret: bool,
-}
-
-impl Principal {
-    /// Everyone, while there is no authentication: unknown by name, allowed everything.
-    pub fn anonymous() -> Self {
-        Self { name: "anonymous".into(), verified: false, admin: true, read_secret: true }
-    }
-}
 
 /// A live session as it is published.
 #[derive(Clone, Debug)]
@@ -73,6 +54,7 @@ impl Store {
     /// server nobody could slide it. Needs a tokio runtime.
     pub fn new<H: Home>(mut home: H, limits: Limits, windows: Windows) -> Self {
         let (clock, live) = (Clock::start(), Arc::new(Live::up_to(limits.sessions)));
+        let windows = if home.events().is_some() { windows.before_a_home_with_events() } else { windows };
         let now = clock.now();
         let sessions = home.recovered().into_iter().map(|kept| {
             let handle = Handle::of(kept.session.clone(), kept.slot, kept.touched.max(now), Arc::clone(&live));
@@ -163,6 +145,12 @@ impl Store {
         author: Author,
         principal: &Principal,
     ) -> Result<Written, Refusal> {
+        #[cfg(feature = "planted-faults")]
+        if let Some((first, rest)) = crate::planted::in_two(&write) {
+            let first = Box::pin(self.write(id, first, author.clone(), principal)).await?;
+            let rest = Box::pin(self.write(id, rest, author, principal)).await?;
+            return Ok(crate::planted::join(&first, &rest));
+        }
         let handle = self.handle(id)?;
         match self.execute(&handle, &Command::Write(write), author, principal).await? {
             Answer::Written(written) => Ok(written),
@@ -174,7 +162,8 @@ impl Store {
     pub async fn watch(&self, id: &SessionId) -> Result<Watcher, Refusal> {
         let handle = self.handle(id)?;
         let view = self.view(&handle, None).await?;
-        Watcher::open(handle, &view.state, self.0.limits.watchers_per_session, self.0.clock.clone())
+        let events = self.0.journal.events().cloned();
+        Watcher::open(handle, &view.state, events, self.0.limits.watchers_per_session, self.0.clock.clone())
     }
 
     /// Ends what is due and forgets what nobody needs to know any more. The server calls it now and then; nothing
@@ -183,6 +172,7 @@ impl Store {
         let now = self.0.clock.now();
         let handles: Vec<Arc<Handle>> = self.0.sessions.read().values().cloned().collect();
         self.save_uses(&handles, now);
+        self.rest(&handles, now);
         let mut ended = Vec::new();
         for handle in handles {
             if handle.is_due(now) {
@@ -214,6 +204,20 @@ impl Store {
         if self.0.journal.touch(touches) {
             for (handle, at) in handles {
                 handle.saved_use(at);
+            }
+        }
+    }
+
+    /// Has sessions that nobody writes let go of what the home can be asked for. If it is busy, next time.
+    fn rest(&self, handles: &[Arc<Handle>], now: Timestamp) {
+        if self.0.journal.events().is_none() {
+            return;
+        }
+        let rested = handles.iter().filter_map(|handle| Some((handle, handle.at_rest(now)?)));
+        let (handles, states): (Vec<_>, Vec<_>) = rested.unzip();
+        if self.0.journal.rest(states.clone()) {
+            for (handle, state) in handles.into_iter().zip(states) {
+                handle.rest(&state);
             }
         }
     }

@@ -7,6 +7,7 @@ mod numbers;
 mod origin;
 mod pattern;
 mod shapes;
+mod sharing;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,8 @@ pub struct Variable {
     pub value: Value,
     /// Counts the changes of this name, from 1; goes on after a deletion.
     pub version: u64,
+    /// Whether it was declared with this value, and not set to it.
+    pub registered: bool,
     /// The session's revision that made this version.
     pub revision: u64,
     /// When this version was made.

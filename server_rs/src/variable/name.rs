@@ -2,9 +2,12 @@
 
 use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
 
+use super::sharing::InUse;
 use crate::error::Error;
 
 const MAX_LEN: usize = 128;
+
+static IN_USE: InUse<str> = InUse::nothing();
 
 /// A variable's name: `[A-Za-z_][A-Za-z0-9_.-]{0,127}`. Clones share the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +48,12 @@ impl Name {
     /// What sorts before every name.
     pub(crate) fn lowest() -> Self {
         Self(Arc::default())
+    }
+
+    /// The same name, sharing its text with an equal one in use.
+    #[must_use]
+    pub fn interned(self) -> Self {
+        Self(IN_USE.share(self.0))
     }
 
     /// The text, to share.

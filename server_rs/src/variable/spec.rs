@@ -1,8 +1,11 @@
 //! What a variable is, apart from its value.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
+use super::sharing::InUse;
 use crate::{error::Error, variable::Constraints};
+
+static IN_USE: InUse<Spec> = InUse::nothing();
 
 /// How many labels a spec or a session may carry.
 pub const MAX_LABELS: usize = 64;
@@ -84,6 +87,11 @@ impl Spec {
             secret: false,
             read_only: false,
         }
+    }
+
+    /// The same spec, shared with whoever uses an equal one already.
+    pub fn shared(self) -> Arc<Self> {
+        IN_USE.share(Arc::new(self))
     }
 
     /// Whether a variable can be registered with it; `INVALID_REQUEST` naming the field otherwise.

@@ -27,6 +27,21 @@ pub(crate) fn duration(duration: Duration) -> Option<prost_types::Duration> {
     duration.try_into().ok()
 }
 
+/// None for less than nothing. The conversion that comes with the type overflows for the least number of seconds, as its
+/// text does: see [`shown`].
+pub(crate) fn span(duration: prost_types::Duration) -> Option<Duration> {
+    let prost_types::Duration { seconds, nanos } = duration.normalized();
+    Some(Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanos).ok()?))
+}
+
+/// A stranger's span of time, for a message.
+pub(crate) fn shown(duration: prost_types::Duration) -> String {
+    match duration.nanos {
+        0 => format!("{} s", duration.seconds),
+        nanos => format!("{} s and {nanos} ns", duration.seconds),
+    }
+}
+
 pub(crate) fn author(author: &Author) -> proto::Author {
     proto::Author { name: author.name.to_string(), verified: author.verified }
 }
@@ -45,7 +60,7 @@ pub(crate) fn outcome(outcome: &Outcome, withheld: bool) -> proto::OperationOutc
         name: outcome.name.to_string(),
         changed: outcome.changed,
         version: outcome.version,
-        value: outcome.value.as_ref().filter(|_| !withheld).map(value::encode),
+        value: outcome.value.as_deref().filter(|_| !withheld).map(value::encode),
     }
 }
 
@@ -74,5 +89,20 @@ impl TryFrom<proto::VariableSpec> for Spec {
 
     fn try_from(spec: proto::VariableSpec) -> Result<Self, Error> {
         spec::parse(Some(spec))
+    }
+}
+
+#[test]
+fn spans_of_time_are_what_they_say_or_none_at_the_edges_of_their_numbers_too() {
+    for seconds in [i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX] {
+        for nanos in [i32::MIN, -1_000_000_000, -1, 0, 1, 1_000_000_000, i32::MAX] {
+            let given = prost_types::Duration { seconds, nanos };
+            let total = i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+            let read = span(given);
+            if seconds.unsigned_abs() < 1 << 62 {
+                assert_eq!(read.map(|span| span.as_nanos()), u128::try_from(total).ok(), "{seconds} {nanos}");
+            }
+            assert_eq!(read.is_some(), total >= 0, "{}", shown(given));
+        }
     }
 }

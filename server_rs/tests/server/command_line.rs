@@ -17,7 +17,9 @@ use crate::setup::*;
 
 pub fn snakepit() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_snakepit"));
-    for name in ["ADDRESS", "SESSION", "LISTEN", "DATA_DIR", "EPHEMERAL", "INSECURE", "HEARTBEAT", "BREAKER_FAILURES"] {
+    let own = ["ADDRESS", "SESSION", "LISTEN", "DATA_DIR", "EPHEMERAL", "INSECURE", "HEARTBEAT", "BREAKER_FAILURES"];
+    let trust = ["TOKEN", "TOKEN_FILE", "AUTH_TOKEN_FILE", "TLS", "TLS_CA", "TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA"];
+    for name in own.iter().chain(&trust) {
         command.env_remove(format!("SNAKEPIT_{name}"));
     }
     command
@@ -58,11 +60,11 @@ impl Served {
     }
 
     /// Runs `snakepit var` on a session.
-    fn var(&self, session: &TestSession, arguments: &[&str]) -> Output {
+    pub fn var(&self, session: &TestSession, arguments: &[&str]) -> Output {
         self.var_command(session, arguments).output().unwrap()
     }
 
-    fn var_command(&self, session: &TestSession, arguments: &[&str]) -> Command {
+    pub fn var_command(&self, session: &TestSession, arguments: &[&str]) -> Command {
         let mut command = snakepit();
         command.env("SNAKEPIT_ADDRESS", &self.address).env("SNAKEPIT_SESSION", &session.id);
         command.arg("var").args(arguments);
@@ -86,18 +88,18 @@ impl Drop for Served {
     }
 }
 
-fn out(output: &Output) -> String {
+pub fn out(output: &Output) -> String {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     text
 }
 
-fn code(output: &Output) -> Option<i32> {
+pub fn code(output: &Output) -> Option<i32> {
     assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "what was wrong goes to stderr");
     output.status.code()
 }
 
-fn objects(text: &str) -> Vec<Json> {
+pub fn objects(text: &str) -> Vec<Json> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -206,7 +208,9 @@ async fn what_goes_wrong_is_told_by_the_exit_code() {
     let server = Served::start(&["--ephemeral"]);
     let session = server.session().await;
     session.integers(["n"]).await;
-    assert_eq!(code(&server.var(&session, &["get", "missing"])), Some(1));
+    let missing = server.var(&session, &["get", "missing"]);
+    assert_eq!(code(&missing), Some(1));
+    assert!(String::from_utf8(missing.stderr).unwrap().contains("\n  next: "), "it says what to do");
     assert_eq!(code(&server.var(&session, &["set", "n", "one"])), Some(1));
     assert_eq!(code(&server.var(&session, &["set", "n"])), Some(2));
     assert_eq!(code(&server.var(&session, &["list", "--session", "nowhere"])), Some(1));

@@ -42,6 +42,11 @@ fn import(directory: &Path, export: &str, flags: &[&str]) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// Puts an export into a directory.
+pub fn import_into(directory: &Path, export: &str) {
+    done(&import(directory, export, &[]));
+}
+
 /// A session with variables of many types, a past, a secret and a deleted name.
 pub async fn rich(server: &Served) -> TestSession {
     let session = server.session().await;

@@ -104,6 +104,58 @@ async fn a_watch_resumes_after_a_crash_with_each_change_once() {
 }
 
 #[tokio::test]
+async fn a_watch_is_given_what_only_the_journal_holds_and_then_what_happens() {
+    const CHANGES: i64 = 700;
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = snakepit();
+    command.env("SNAKEPIT_FOLD_EVENTS", "100");
+    let server = Served::of(command, "127.0.0.1:0", &["--data-dir", directory.path().to_str().unwrap()]);
+    let session = server.session().await;
+    session.integers(["n"]).await;
+    let writes = (1..=CHANGES).map(|value| {
+        let session = session.clone();
+        async move { session.write([set("n", int(value))]).await }
+    });
+    futures_util::future::join_all(writes).await;
+
+    // Before and after a crash: most of the log is folded, and more than a session holds.
+    let follow = async |session: &TestSession, newest: u64| {
+        let resumed = WatchVariablesRequest { known_revision: 1, ..session.watch_of(WatchMode::Every) };
+        let mut watch = session.watch(resumed).await.unwrap();
+        for expected in 2..=newest {
+            loop {
+                let message = watch.message().await.unwrap().unwrap();
+                if let Some(Event::Changes(changes)) = message.event {
+                    assert_eq!((message.revision, changes.changes.len()), (expected, 1));
+                    break;
+                }
+            }
+        }
+        watch
+    };
+    let newest = u64::try_from(CHANGES).unwrap() + 2;
+    drop(follow(&session, newest).await);
+    let server = crash(server, &directory);
+    let session = again(&server, &session).await;
+    let mut watch = follow(&session, newest).await;
+    assert_eq!(session.write([set("n", int(-1))]).await.revision, newest + 1);
+    while watch.message().await.unwrap().unwrap().revision <= newest {}
+}
+
+#[tokio::test]
+async fn a_server_whose_log_has_no_space_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut full = std::process::Command::new("sh");
+    full.args(["-c", "exec \"$0\" \"$@\" 2> /dev/full", env!("CARGO_BIN_EXE_snakepit")]);
+    full.env("SNAKEPIT_LOG", "trace");
+    let mut server = Served::of(full, "127.0.0.1:0", &["--data-dir", directory.path().to_str().unwrap()]);
+    let session = server.session().await;
+    session.integers(["n"]).await;
+    assert_eq!(session.value("n").await, Kind::Int64Value(0));
+    assert!(server.child.try_wait().unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_session_that_was_deleted_stays_deleted_and_its_life_is_recognised() {
     let directory = tempfile::tempdir().unwrap();
     let server = serving("127.0.0.1:0", &directory);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use snakepit_server::{
+    access::{Principal, Role},
     config::{Limits, Windows},
     journal::{CommitError, testing::Faulty},
     proto::{
@@ -11,7 +12,6 @@ use snakepit_server::{
         constraints::Kind as Limit, server_service_client::ServerServiceClient,
     },
     server::Server,
-    store::Principal,
 };
 use tonic::{Code, Request};
 
@@ -165,7 +165,7 @@ async fn a_read_only_variable_is_only_replaced() {
 
 #[tokio::test]
 async fn without_the_role_admin_nothing_is_replaced() {
-    let principal = Principal { admin: false, ..Principal::anonymous() };
+    let principal = Principal::anonymous().without(Role::Admin);
     let server = TestServer::of(Server::builder().principal(principal)).await;
     let session = server.session().await;
     session.integers(["n"]).await;

@@ -2,11 +2,17 @@
 
 use snakepit_server::{
     config::Limits,
-    proto::{CreateSessionRequest, GetVariablesRequest, VariableType, WatchMode, value::Kind},
+    proto::{
+        CreateSessionRequest, GetServerInfoRequest, GetVariablesRequest, VariableType, WatchMode,
+        server_service_client::ServerServiceClient, value::Kind,
+    },
     server::Server,
 };
 
-use crate::setup::*;
+use crate::{
+    guarded::{ALL, Guarded, Holder},
+    setup::*,
+};
 
 async fn limited(limits: Limits) -> (TestServer, TestSession) {
     let server = TestServer::of(Server::builder().limits(limits)).await;
@@ -86,4 +92,43 @@ async fn answers_are_limited_to_what_a_message_may_hold() {
     is(&refused(session.variables.clone().get_variables(get).await), "message_bytes", 1_000);
     is(&refused(session.sync(0, &names, &[]).await), "message_bytes", 1_000);
     session.sync(0, &names[..2], &[]).await.unwrap();
+}
+
+/// Asks many times at once: how many were answered, and how the last of the others was refused.
+async fn ask(holder: &Holder, times: usize) -> (usize, Option<Refused>) {
+    let asked = (0..times).map(|_| {
+        let mut client = ServerServiceClient::new(holder.carried.clone());
+        async move { client.get_server_info(GetServerInfoRequest {}).await }
+    });
+    let answers = futures_util::future::join_all(asked).await;
+    let answered = answers.iter().filter(|answer| answer.is_ok()).count();
+    (answered, answers.into_iter().rfind(Result::is_err).map(refused))
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_held_back_and_others_are_not() {
+    let limits = Limits { requests_per_second: 2, ..Limits::default() };
+    let server = Guarded::limited(limits, &[("fast", ALL, "*"), ("slow", ALL, "*")]).await;
+    let (fast, slow) = (server.holder("fast").await, server.holder("slow").await);
+    let (answered, refused) = ask(&fast, 1_000).await;
+    assert!((2..1_000).contains(&answered), "{answered}");
+    is(&refused.unwrap(), "requests_per_second", 2);
+    assert_eq!(ask(&slow, 2).await, (2, None));
+    // It passes.
+    while ask(&fast, 1).await.0 == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn who_has_no_token_is_held_back_by_address() {
+    let limits = Limits { requests_per_second: 2, ..Limits::default() };
+    let server = Guarded::limited(limits, &[("known", ALL, "*")]).await;
+    let (stranger, another) = (server.holder("a").await, server.holder("b").await);
+    let mut reasons = Vec::new();
+    for holder in [&stranger, &another].repeat(500) {
+        reasons.extend(ask(holder, 1).await.1.map(|refused| refused.reason));
+    }
+    assert!(reasons.contains(&"UNAUTHENTICATED".into()) && reasons.contains(&"LIMIT_EXCEEDED".into()));
+    assert_eq!(ask(&server.holder("known").await, 2).await, (2, None));
 }

@@ -3,24 +3,42 @@
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test may panic")]
 #![allow(clippy::default_trait_access, reason = "the messages' types say nothing here")]
 
+mod audit;
+mod auth_rpcs;
+mod auth_secrets;
+mod auth_streams;
+mod auth_tokens;
 mod caller;
+mod canary;
 mod client;
 mod command_line;
+mod command_line_apply;
+mod command_line_reference;
+mod command_line_session;
+mod command_line_status;
+#[cfg(unix)]
+mod command_line_terminal;
+mod command_line_tool;
+mod command_line_var;
 mod data;
 mod discovery;
 mod disk;
 mod errors;
 mod expiry;
 mod golden;
+mod guarded;
 mod hostile;
 mod limits;
 mod native_tools;
+#[cfg(unix)]
+mod pty;
 mod raw;
 mod reads;
 mod sessions;
 mod setup;
 mod stop;
 mod sync;
+mod tls;
 mod tool_breaker;
 mod tool_calls;
 mod tool_cancelling;

@@ -29,6 +29,20 @@ pub async fn stream(channel: &Channel, method: &'static str, messages: Vec<Bytes
     Ok(answer.into_inner())
 }
 
+/// Sends one message to any kind of method, by any kind of channel, and waits for the first that comes back, or the end.
+pub async fn first<T>(channel: T, method: &str, message: Bytes) -> Result<(), Status>
+where
+    T: tonic::client::GrpcService<tonic::body::Body>,
+    T::Error: std::error::Error + Send + Sync + 'static,
+    T::ResponseBody: tonic::codegen::Body<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as tonic::codegen::Body>::Error: Into<tonic::codegen::StdError> + Send,
+{
+    let mut client = Grpc::new(channel);
+    client.ready().await.unwrap();
+    let request = Request::new(tokio_stream::iter([message]));
+    client.streaming(request, method.parse().unwrap(), Raw).await?.into_inner().message().await.map(drop)
+}
+
 /// A length-delimited protobuf field.
 pub fn field(number: u8, content: &[u8]) -> Vec<u8> {
     let mut bytes = vec![number << 3 | 2];

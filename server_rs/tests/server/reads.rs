@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use snakepit_server::{
+    access::{Principal, Role},
     proto::{
         ChangeKind, GetVariablesRequest, ListVariableVersionsRequest, ListVariableVersionsResponse,
         ListVariablesRequest, ListVariablesResponse, RollbackOperation, Variable, VariableSpec, VariableType,
         WatchMode, operation::Action, value::Kind, watch_variables_response::Event,
     },
     server::Server,
-    store::Principal,
 };
 use tonic::Status;
 
@@ -204,7 +204,7 @@ async fn lists_and_histories_never_show_a_secret() {
 
 #[tokio::test]
 async fn without_the_right_to_secrets_their_values_are_shown_nowhere() {
-    let principal = Principal { read_secret: false, ..Principal::anonymous() };
+    let principal = Principal::anonymous().without(Role::ReadSecret);
     let server = TestServer::of(Server::builder().principal(principal)).await;
     let session = server.session().await;
     session.write([register_as("key", secret(), int(42))]).await;

@@ -215,7 +215,15 @@ async fn what_waits_when_the_last_breaker_opens_ends_or_waits_for_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_says_when_breakers_open() {
-    let served = Served::start(&["--breaker-failures", "1", "--breaker-open", "3600", "--breaker-successes", "1"]);
+    let served = Served::start(&[
+        "--ephemeral",
+        "--breaker-failures",
+        "1",
+        "--breaker-open",
+        "3600",
+        "--breaker-successes",
+        "1",
+    ]);
     let session = served.session().await;
     let mut worker = TestWorker::offering(&session, [tool("t")]).await;
     run(&session, &mut worker, Some(true)).await;

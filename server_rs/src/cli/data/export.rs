@@ -10,7 +10,7 @@ use snakepit_server::{
     variable::{Spec, Timestamp},
 };
 
-use super::{super::json as values, spec};
+use super::super::{json as values, spec};
 
 pub(super) const FORMAT: &str = r#"For each session one line that says what it is, then for each name its versions, oldest first:
   {"kind": "session", "session": ID, "incarnation": HEX, "revision": N, ...}
@@ -21,7 +21,7 @@ The newest version of a variable that exists is its "variable" line. A deletion 
 Values are written as `snakepit var --help` says."#;
 
 /// The first line: what this is.
-pub(super) const HEADER: &str = "snakepit export";
+pub(in super::super) const HEADER: &str = "snakepit export";
 
 pub(super) fn print(sessions: &[Archived], with_secrets: bool) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());

@@ -10,13 +10,16 @@ use snakepit_server::{
 };
 
 use super::{
-    super::{Failure, json as values},
+    super::{Failure, json as values, spec},
     export::HEADER,
-    spec,
 };
 
 /// The sessions of an export. Refuses it at the first line that is not as `export` writes it.
-pub(super) fn read(lines: impl BufRead, without_secrets: bool, same_lives: bool) -> Result<Vec<Archived>, Failure> {
+pub(in super::super) fn read(
+    lines: impl BufRead,
+    without_secrets: bool,
+    same_lives: bool,
+) -> Result<Vec<Archived>, Failure> {
     let mut reader = Reader { without_secrets, same_lives, sessions: Vec::new() };
     let mut begun = false;
     for (index, line) in lines.lines().enumerate() {

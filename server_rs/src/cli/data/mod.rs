@@ -2,7 +2,6 @@
 
 mod export;
 mod import;
-mod spec;
 
 use std::path::PathBuf;
 
@@ -10,6 +9,9 @@ use clap::Subcommand;
 use snakepit_server::journal::disk::{self, Loss, OpenError};
 
 use super::{Failure, show};
+
+pub(super) use export::HEADER;
+pub(super) use import::read;
 
 /// Check, back up, export, import or compact what a server keeps in its directory.
 #[derive(Debug, clap::Args)]

@@ -54,6 +54,8 @@ pub(super) fn append_event(
 }
 
 fn put_event(db: &Connection, life: &LifeKey, event: &Event) -> rusqlite::Result<()> {
+    #[cfg(feature = "planted-faults")]
+    crate::planted::make_room(db, &life.session, event)?;
     let body = event.encode();
     let crc = crc("events", life, RowKey::Number(event.position.revision), &body);
     // A revision that is there already would be a fork: the key refuses it.

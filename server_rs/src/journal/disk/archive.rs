@@ -4,7 +4,10 @@ use std::{path::Path, sync::Arc};
 
 use rusqlite::TransactionBehavior;
 
-use super::{Loss, OpenError, chores::sweep, directory::Directory, fold::fold, recovery, schema, writer::Tail};
+use super::{
+    Loss, OpenError, chores::sweep, directory::Directory, fold::fold, reader::Thoroughness, recovery, schema,
+    writer::Tail,
+};
 use crate::{
     config::Windows,
     session::{Kept, SessionId, Slot, State},
@@ -49,7 +52,7 @@ pub fn export(directory: &Path) -> Result<(Vec<Archived>, Vec<Loss>), OpenError>
     let mut db = schema::look(&Directory::journal_in(directory)?)?;
     // One transaction: a server may write meanwhile.
     let db = db.transaction()?;
-    let contents = recovery::read(&db, &Windows::default());
+    let contents = recovery::read(&db, &Windows::default(), Thoroughness::All);
     let live = contents.sessions.into_iter().filter_map(|kept| match kept.slot {
         Slot::Live(state) => Some(Archived { session: kept.session, kept: state.keep() }),
         Slot::Vacant | Slot::Ended(_) => None,
@@ -62,7 +65,7 @@ pub fn export(directory: &Path) -> Result<(Vec<Archived>, Vec<Loss>), OpenError>
 pub fn import(directory: &Path, sessions: Vec<Archived>) -> Result<(), ImportError> {
     let taken = Directory::take(directory)?;
     let mut db = schema::open(taken.journal())?;
-    let contents = recovery::read(&db, &Windows::default());
+    let contents = recovery::read(&db, &Windows::default(), Thoroughness::All);
     if !contents.losses.is_empty() {
         let (directory, losses) = (directory.into(), contents.losses);
         return Err(OpenError::Damaged { directory, losses }.into());

@@ -9,6 +9,7 @@ use super::{
     chores::{forget, sweep},
     directory::{self, Directory},
     fold::fold,
+    reader::Thoroughness,
     recovery::{self, Contents},
     schema,
 };
@@ -34,7 +35,7 @@ pub fn check(directory: &Path) -> Result<Checked, OpenError> {
     let mut db = schema::look(&Directory::journal_in(directory)?)?;
     // One transaction: a server may write meanwhile.
     let db = db.transaction()?;
-    let contents = recovery::read(&db, &Windows::default());
+    let contents = recovery::read(&db, &Windows::default(), Thoroughness::All);
     let mut checked = Checked { losses: contents.losses, ..Checked::default() };
     for kept in &contents.sessions {
         match &kept.slot {
@@ -47,19 +48,7 @@ pub fn check(directory: &Path) -> Result<Checked, OpenError> {
             Slot::Vacant => {}
         }
     }
-    checked.losses.extend(integrity(&db));
     Ok(checked)
-}
-
-/// What SQLite finds wrong with the file.
-fn integrity(db: &Connection) -> Vec<Loss> {
-    let found = || -> rusqlite::Result<Vec<String>> {
-        let mut check = db.prepare("PRAGMA integrity_check")?;
-        let found = check.query_map([], |row| row.get::<_, String>(0))?;
-        found.filter(|line| line.as_deref() != Ok("ok")).collect()
-    };
-    let problems = found().unwrap_or_else(|error| vec![error.to_string()]);
-    problems.into_iter().map(|problem| Loss { session: None, problem: format!("the file: {problem}") }).collect()
 }
 
 /// Folds every session and gives free space back. Returns the bytes of the journal before and after. Needs the
@@ -68,7 +57,7 @@ pub fn compact(directory: &Path) -> Result<(u64, u64), OpenError> {
     Directory::journal_in(directory)?;
     let taken = Directory::take(directory)?;
     let mut db = schema::open(taken.journal())?;
-    let Contents { tails, litter, losses, .. } = recovery::read(&db, &Windows::default());
+    let Contents { tails, litter, losses, .. } = recovery::read(&db, &Windows::default(), Thoroughness::All);
     if !losses.is_empty() {
         return Err(OpenError::Damaged { directory: directory.into(), losses });
     }

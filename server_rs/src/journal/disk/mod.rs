@@ -5,6 +5,7 @@ mod archive;
 mod care;
 mod chores;
 mod directory;
+mod events;
 mod fault;
 mod fold;
 mod reader;
@@ -18,17 +19,25 @@ mod writer;
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::mpsc::{self, Sender},
+    sync::{
+        Arc,
+        mpsc::{self, Sender},
+    },
     thread::JoinHandle,
 };
 
 use tokio::sync::oneshot;
 
-use super::{Append, CommitError, Durability, Health, Home, Recovered, Touch};
-use crate::config::{Upkeep, Windows};
+use super::{Append, CommitError, Durability, Events, Health, Home, Recovered, Touch};
+use crate::{
+    config::{Upkeep, Windows},
+    session::State,
+};
 pub use archive::{Archived, ImportError, export, import};
 pub use care::{Checked, backup, check, compact};
 use directory::Directory;
+use events::Stored;
+use reader::Thoroughness;
 pub use recovery::Loss;
 use writer::{Job, Writer};
 
@@ -131,6 +140,7 @@ fn more(losses: &[Loss]) -> String {
 pub struct Disk {
     recovered: Vec<Recovered>,
     health: Health,
+    events: Arc<Stored>,
     /// None only while this is dropped: the thread ends when nobody can ask it any more.
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -145,21 +155,26 @@ impl Disk {
     /// The same, tidying itself up at other times.
     pub fn open_with(directory: &Path, windows: &Windows, upkeep: Upkeep) -> Result<Self, OpenError> {
         let taken = Directory::take(directory)?;
+        let failed = |error| OpenError::Directory { directory: directory.into(), error };
         let db = schema::open(taken.journal())?;
-        let contents = recovery::read(&db, windows);
+        // The log is there from here on, under a name that has to outlive a power cut. SQLite syncs it, too, when it
+        // first syncs the log, but ignores whether that fails.
+        directory::sync(directory).map_err(failed)?;
+        let contents = recovery::read(&db, &windows.before_a_home_with_events(), Thoroughness::Needed);
         if !contents.losses.is_empty() {
             return Err(OpenError::Damaged { directory: directory.into(), losses: contents.losses });
         }
         let health = Health::default();
         let writer = Writer::new(db, upkeep, contents.tails, contents.litter, health.clone())?;
         let (jobs, asked) = mpsc::channel();
-        let failed = |error| OpenError::Directory { directory: directory.into(), error };
+        let events = Arc::new(Stored::of(taken.journal().into()));
         let thread = std::thread::Builder::new().name("snakepit-journal".into()).spawn(move || {
             writer.run(&asked);
             // After the last word to the journal, and not before.
             drop(taken);
         });
-        Ok(Self { recovered: contents.sessions, health, jobs: Some(jobs), thread: Some(thread.map_err(failed)?) })
+        let thread = Some(thread.map_err(failed)?);
+        Ok(Self { recovered: contents.sessions, health, events, jobs: Some(jobs), thread })
     }
 
     /// How many sessions it has found, those included that have ended within a day. None once they are taken.
@@ -170,6 +185,14 @@ impl Disk {
     /// Whether it has found none.
     pub fn is_empty(&self) -> bool {
         self.recovered.is_empty()
+    }
+
+    /// Has the thread do something that nobody waits for.
+    fn tell(&self, job: Job) {
+        if let Some(jobs) = &self.jobs {
+            // If the thread has ended, the next write says so.
+            let _ended = jobs.send(job);
+        }
     }
 }
 
@@ -186,11 +209,16 @@ impl Home for Disk {
         self.health.clone()
     }
 
+    fn events(&self) -> Option<Arc<dyn Events>> {
+        Some(Arc::clone(&self.events) as Arc<dyn Events>)
+    }
+
+    fn rest(&mut self, states: Vec<Arc<State>>) {
+        self.tell(Job::Rest(states));
+    }
+
     fn touch(&mut self, touches: Vec<Touch>) {
-        if let Some(jobs) = &self.jobs {
-            // If the thread has ended, the next write says so.
-            let _ended = jobs.send(Job::Touch(touches));
-        }
+        self.tell(Job::Touch(touches));
     }
 
     async fn commit(&mut self, group: &[Append]) -> Result<(), CommitError> {

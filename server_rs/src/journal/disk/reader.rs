@@ -1,25 +1,39 @@
 //! One life of a session, read from its rows.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, Row, ToSql};
 
 use super::{
     recovery::{Content, Loss},
-    rows::{Damage, LifeKey, RowKey, record},
+    rows::{Damage, LifeKey, RowKey, record, signed},
     writer::Tail,
 };
 use crate::{
     config::Windows,
     journal::record::{Ended, Life},
     session::{Ended as EndedSlot, Event, Kept, Original, Position, RecordKind, Slot, State, VersionRecord, apply},
-    variable::{Name, Spec, Timestamp},
+    variable::{Name, Spec},
 };
+
+/// How much is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Thoroughness {
+    /// What a server has to know. Of the event log that is how far it reaches; who asks for its events is told if one
+    /// cannot be read.
+    Needed,
+    /// All there is.
+    All,
+}
 
 /// Reads one life of a session.
 pub(super) struct Reader<'a> {
     pub(super) db: &'a Connection,
     pub(super) life: &'a LifeKey,
+    pub(super) thoroughness: Thoroughness,
     /// Where it tells what cannot be read.
     pub(super) losses: &'a mut Vec<Loss>,
 }
@@ -39,10 +53,11 @@ impl Reader<'_> {
             Content::Unfolded => None,
             Content::Folded(life) => Some(life),
         };
-        let mut log = self.events();
-        let oldest_event = log.first().map_or(folded + 1, |event| event.position.revision);
-        let after = log.split_off(log.partition_point(|event| event.position.revision <= folded));
-        let mut slot = base.map_or(Slot::Vacant, |life| self.folded(folded, life, log, windows));
+        let mut oldest_event = folded + 1;
+        let mut slot = base.map_or(Slot::Vacant, |life| self.folded(folded, life, &mut oldest_event, windows));
+        let after = self.events(folded, u64::MAX);
+        #[cfg(feature = "planted-faults")]
+        let after = crate::planted::without_last(self.db, &self.life.session, after);
         let (mut events, mut bytes, mut next) = (0, 0, folded + 1);
         for event in after {
             if event.position.revision != next {
@@ -54,7 +69,11 @@ impl Reader<'_> {
             events += 1;
             bytes += event.encoded_len();
         }
-        if let Slot::Live(state) = &slot {
+        if let Slot::Live(state) = &mut slot {
+            // Its events are in the journal, for who asks.
+            if let Some(rested) = state.at_rest() {
+                *state = Arc::new(rested);
+            }
             let (state, reconcile) = (Arc::clone(state), folded > 0);
             let tail = Tail { state, folded, oldest_event, events, bytes, reconcile, queued: false };
             return (slot, Some(tail));
@@ -63,8 +82,8 @@ impl Reader<'_> {
         (slot, None)
     }
 
-    /// The session at its fold. `log` has events up to there, of which the newest run counts.
-    fn folded(&mut self, folded: u64, life: Life, log: Vec<Arc<Event>>, windows: &Windows) -> Slot {
+    /// The session at its fold, and the revision of its oldest event.
+    fn folded(&mut self, folded: u64, life: Life, oldest_event: &mut u64, windows: &Windows) -> Slot {
         let (mut specs, mut versions) = (self.specs(), self.versions());
         for (name, versions) in &versions {
             let exists = versions.last().is_some_and(|newest| newest.kind != RecordKind::Deleted);
@@ -91,6 +110,8 @@ impl Reader<'_> {
                 life.variables, life.names
             ));
         }
+        let (log, writes) = self.log(folded, &life, windows);
+        *oldest_event -= log.len() as u64;
         let kept = Kept {
             incarnation: self.life.incarnation,
             revision: folded,
@@ -101,8 +122,8 @@ impl Reader<'_> {
             forgotten: life.forgotten,
             specs,
             versions,
-            writes: self.writes(&log),
-            log: self.newest_run(folded, log),
+            writes,
+            log,
         };
         match State::restore(&self.life.session, kept, windows) {
             Ok(state) => Slot::Live(Arc::new(state)),
@@ -113,29 +134,68 @@ impl Reader<'_> {
         }
     }
 
+    /// The bytes of each event of the log up to the fold, and the writes that are remembered.
+    fn log(&mut self, folded: u64, life: &Life, windows: &Windows) -> (Vec<u32>, Vec<Original>) {
+        let mut writes = self.writes();
+        let known = (1..=folded).contains(&(life.event_sizes.len() as u64));
+        let (sizes, events) = if self.thoroughness == Thoroughness::Needed && known {
+            (life.event_sizes.clone(), self.repeatable(folded, life, windows))
+        } else {
+            let events = self.events(0, folded);
+            let events = self.newest_run(folded, life, events);
+            (events.iter().map(|event| event.log_size()).collect(), events)
+        };
+        writes.extend(events.iter().filter_map(|event| Some(Original::of(event, event.idempotency.as_ref()?))));
+        (sizes, writes)
+    }
+
+    /// The events of the log, up to the fold, whose writes may be repeated.
+    fn repeatable(&mut self, folded: u64, life: &Life, windows: &Windows) -> Vec<Arc<Event>> {
+        const STEP: u64 = 256;
+        let oldest = folded + 1 - life.event_sizes.len() as u64;
+        let (mut found, mut end) = (VecDeque::new(), folded);
+        loop {
+            let begin = end.saturating_sub(STEP).max(oldest - 1);
+            let events = self.events(begin, end);
+            let remembered = |event: &Arc<Event>| life.last_event.since(event.time) <= windows.idempotency_age;
+            let more = begin >= oldest && events.first().is_some_and(remembered);
+            for event in events.into_iter().rev() {
+                found.push_front(event);
+            }
+            if !more || found.len() >= windows.idempotency_writes {
+                return found.into();
+            }
+            end = begin;
+        }
+    }
+
     /// The contiguous events up to the fold; watches resume from no others.
-    fn newest_run(&mut self, folded: u64, mut log: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
+    fn newest_run(&mut self, folded: u64, life: &Life, mut log: Vec<Arc<Event>>) -> Vec<Arc<Event>> {
         let mut expected = folded;
         let gap = log.iter().rposition(|event| {
             let fits = event.position.revision == expected;
             expected = expected.saturating_sub(1);
             !fits
         });
-        match gap {
-            Some(gap) => {
-                let kept = log.split_off(gap + 1);
-                let first = kept.first().map_or(folded + 1, |event| event.position.revision);
-                self.lost(format!("watches cannot resume from before revision {first}: an event is missing"));
-                kept
-            }
-            None => log,
+        if let Some(gap) = gap {
+            let kept = log.split_off(gap + 1);
+            let first = kept.first().map_or(folded + 1, |event| event.position.revision);
+            self.lost(format!("watches cannot resume from before revision {first}: an event is missing"));
+            return kept;
         }
+        let missing = life.event_sizes.len().saturating_sub(log.len());
+        if missing > 0 {
+            self.lost(format!("watches cannot resume as far back as they could: {missing} events are missing"));
+        }
+        log
     }
 
-    fn events(&mut self) -> Vec<Arc<Event>> {
+    /// The events after a revision, up to another.
+    fn events(&mut self, after: u64, last: u64) -> Vec<Arc<Event>> {
         let mut events = Vec::new();
-        let sql = "SELECT revision, body, crc FROM events WHERE session = ?1 AND incarnation = ?2 ORDER BY revision";
-        self.rows(sql, "event", |life, row| {
+        let sql = "SELECT revision, body, crc FROM events WHERE session = ?1 AND incarnation = ?2
+                   AND revision > ?3 AND revision <= ?4 ORDER BY revision";
+        self.rows(sql, &[signed(after), signed(last)], "event", |life, row| {
             let revision: u64 = row.get(0)?;
             let event: Event = record("events", life, RowKey::Number(revision), row, 1)?;
             events.push(Arc::new(event));
@@ -147,10 +207,10 @@ impl Reader<'_> {
     fn specs(&mut self) -> BTreeMap<Name, Arc<Spec>> {
         let mut specs = BTreeMap::new();
         let sql = "SELECT name, body, crc FROM variables WHERE session = ?1 AND incarnation = ?2 ORDER BY name";
-        self.rows(sql, "variable", |life, row| {
-            let name = Name::parse(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
-            let spec = record("variables", life, RowKey::Name(&name), row, 1)?;
-            specs.insert(name, Arc::new(spec));
+        self.rows(sql, &[], "variable", |life, row| {
+            let name = Name::parse(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?.interned();
+            let spec: Spec = record("variables", life, RowKey::Name(&name), row, 1)?;
+            specs.insert(name, spec.shared());
             Ok(())
         });
         specs
@@ -160,36 +220,44 @@ impl Reader<'_> {
         let mut versions: BTreeMap<Name, Vec<VersionRecord>> = BTreeMap::new();
         let sql = "SELECT name, version, body, crc FROM history WHERE session = ?1 AND incarnation = ?2
                    ORDER BY name, version";
-        self.rows(sql, "version", |life, row| {
+        self.rows(sql, &[], "version", |life, row| {
             let name = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
             let version = record("history", life, RowKey::Version(name, row.get(1)?), row, 2)?;
             match versions.get_mut(name) {
                 Some(versions) => versions.push(version),
-                None => drop(versions.insert(Name::parse(name)?, vec![version])),
+                None => drop(versions.insert(Name::parse(name)?.interned(), vec![version])),
             }
             Ok(())
         });
         versions
     }
 
-    /// The writes before the kept events, and those of these events.
-    fn writes(&mut self, log: &[Arc<Event>]) -> Vec<Original> {
+    /// The writes that are remembered without their events.
+    fn writes(&mut self) -> Vec<Original> {
         let mut writes = Vec::new();
         let sql = "SELECT revision, body, crc FROM writes WHERE session = ?1 AND incarnation = ?2 ORDER BY revision";
-        self.rows(sql, "write", |life, row| {
+        self.rows(sql, &[], "write", |life, row| {
             writes.push(record("writes", life, RowKey::Number(row.get(0)?), row, 1)?);
             Ok(())
         });
-        writes.extend(log.iter().filter_map(|event| Some(Original::of(event, event.idempotency.as_ref()?))));
         writes
     }
 
     /// Reads the rows of this life that a query selects, as far as they can be read.
-    fn rows(&mut self, sql: &str, what: &str, mut each: impl FnMut(&LifeKey, &Row<'_>) -> Result<(), Damage>) {
+    fn rows(
+        &mut self,
+        sql: &str,
+        bounds: &[i64],
+        what: &str,
+        mut each: impl FnMut(&LifeKey, &Row<'_>) -> Result<(), Damage>,
+    ) {
         let life = self.life;
+        let session: &str = &life.session;
+        let mut parameters: Vec<&dyn ToSql> = vec![&session, &life.incarnation.0];
+        parameters.extend(bounds.iter().map(|bound| bound as &dyn ToSql));
         let mut read = || -> rusqlite::Result<()> {
             let mut statement = self.db.prepare_cached(sql)?;
-            let mut rows = statement.query(params![&*life.session, life.incarnation.0])?;
+            let mut rows = statement.query(&parameters[..])?;
             while let Some(row) = rows.next()? {
                 if let Err(damage) = each(life, row) {
                     let key: Vec<String> = (0..row.as_ref().column_count() - 2)
@@ -211,22 +279,6 @@ impl Reader<'_> {
         };
         if let Err(error) = read() {
             self.lost(format!("one {what} or more cannot be read: {error}"));
-        }
-    }
-
-    /// When it was last used other than by an event, as far as that was saved.
-    pub(super) fn touched(&mut self) -> Timestamp {
-        let sql = "SELECT touched FROM touches WHERE session = ?1 AND incarnation = ?2";
-        let read = || {
-            let mut statement = self.db.prepare_cached(sql)?;
-            statement.query_row(params![&*self.life.session, self.life.incarnation.0], |row| row.get(0)).optional()
-        };
-        match read() {
-            Ok(touched) => Timestamp(touched.unwrap_or_default()),
-            Err(error) => {
-                self.lost(format!("when it was last used cannot be read: {error}"));
-                Timestamp::default()
-            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use rusqlite::{Connection, Row};
 
 use super::{
-    reader::Reader,
+    reader::{Reader, Thoroughness},
     rows::{Damage, LifeKey, RowKey, record},
     writer::Tail,
 };
@@ -17,6 +17,7 @@ use crate::{
         record::{Ended, Life, Record, Unreadable},
     },
     session::{Incarnation, SessionId},
+    variable::Timestamp,
 };
 
 /// All that a journal holds.
@@ -57,22 +58,46 @@ pub(super) enum Content {
     Ended(Ended),
 }
 
-/// Reads everything that can be read.
-pub(super) fn read(db: &Connection, windows: &Windows) -> Contents {
+/// Reads everything that can be read, or what a server needs of it.
+pub(super) fn read(db: &Connection, windows: &Windows, thoroughness: Thoroughness) -> Contents {
     let mut contents = Contents::default();
-    if let Err(error) = read_into(db, windows, &mut contents) {
+    if let Err(error) = read_into(db, windows, thoroughness, &mut contents) {
         let problem = format!("what follows cannot be read: {error}");
         contents.losses.push(Loss { session: None, problem });
     }
+    contents.losses.extend(integrity(db));
     contents
 }
 
-fn read_into(db: &Connection, windows: &Windows, contents: &mut Contents) -> rusqlite::Result<()> {
+/// What SQLite finds wrong with the file. A row that is damaged is seen by its checksum; one that is no longer found,
+/// because a page leads elsewhere, is not: the newest events of a session leave no gap. The quick check does not see keys
+/// that are out of order, as on a page in another's place, and is hardly quicker.
+fn integrity(db: &Connection) -> Vec<Loss> {
+    let found = || -> rusqlite::Result<Vec<String>> {
+        let mut check = db.prepare("PRAGMA integrity_check")?;
+        let found = check.query_map([], |row| row.get::<_, String>(0))?;
+        found.filter(|line| line.as_deref() != Ok("ok")).collect()
+    };
+    let problems = found().unwrap_or_else(|error| vec![error.to_string()]);
+    problems.into_iter().map(|problem| Loss { session: None, problem: format!("the file: {problem}") }).collect()
+}
+
+fn read_into(
+    db: &Connection,
+    windows: &Windows,
+    thoroughness: Thoroughness,
+    contents: &mut Contents,
+) -> rusqlite::Result<()> {
     let mut litter = db.prepare("SELECT session, incarnation FROM litter")?;
     for row in litter.query_map([], |row| Ok((row.get::<_, String>(0)?, Incarnation(row.get(1)?))))? {
         let (session, incarnation) = row?;
         contents.litter.extend(SessionId::parse(&session).ok().map(|session| LifeKey { session, incarnation }));
     }
+    let touched = touches(db).unwrap_or_else(|error| {
+        let problem = format!("when sessions were last used cannot be read: {error}");
+        contents.losses.push(Loss { session: None, problem });
+        HashMap::new()
+    });
     let mut sessions =
         db.prepare("SELECT session, incarnation, folded, ended IS NOT NULL, body, crc FROM sessions ORDER BY session")?;
     let mut rows = sessions.query([])?;
@@ -80,9 +105,10 @@ fn read_into(db: &Connection, windows: &Windows, contents: &mut Contents) -> rus
         match session_row(row) {
             Ok(row) => {
                 let session = row.life.session.clone();
-                let mut reader = Reader { db, life: &row.life, losses: &mut contents.losses };
+                let mut reader = Reader { db, life: &row.life, thoroughness, losses: &mut contents.losses };
                 let (slot, tail) = reader.slot(row.folded, row.content, windows);
-                let touched = reader.touched();
+                let touched = touched.get(&session).filter(|(life, _)| *life == row.life.incarnation);
+                let touched = touched.map_or_else(Timestamp::default, |(_, at)| *at);
                 contents.tails.extend(tail.map(|tail| (session.clone(), tail)));
                 contents.sessions.push(Recovered { session, slot, touched });
             }
@@ -93,6 +119,19 @@ fn read_into(db: &Connection, windows: &Windows, contents: &mut Contents) -> rus
         }
     }
     Ok(())
+}
+
+/// When sessions were last used other than by an event, as far as that was saved, and in which life.
+fn touches(db: &Connection) -> rusqlite::Result<HashMap<SessionId, (Incarnation, Timestamp)>> {
+    let mut statement = db.prepare("SELECT session, incarnation, touched FROM touches")?;
+    let mut rows = statement.query([])?;
+    let mut touched = HashMap::new();
+    while let Some(row) = rows.next()? {
+        if let Ok(session) = SessionId::parse(row.get_ref(0)?.as_str()?) {
+            touched.insert(session, (Incarnation(row.get(1)?), Timestamp(row.get(2)?)));
+        }
+    }
+    Ok(touched)
 }
 
 fn session_row(row: &Row<'_>) -> Result<SessionRow, Damage> {

@@ -59,6 +59,8 @@ pub(super) fn record<R: Record>(
 /// Why a row cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Damage {
+    #[error("it is missing")]
+    Missing,
     #[error("its checksum is wrong")]
     Checksum,
     #[error(transparent)]

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig};
 use std::path::Path;
 
 use super::OpenError;
+use crate::planted;
 
 /// The format that this server writes. Raised when an older server would misread what is written.
 pub(super) const FORMAT: i64 = 1;
@@ -45,11 +46,11 @@ pub(super) fn open(journal: &Path) -> Result<Connection, OpenError> {
     // An error of a checkpoint has to be seen by who runs it, so nobody else runs one.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     db.pragma_update(None, "wal_autocheckpoint", 0)?;
-    let mode: String = db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    let mode = keep_log(&db)?;
     if mode != "wal" {
         return Err(OpenError::NoLog { journal: journal.into(), mode });
     }
-    db.pragma_update(None, "synchronous", "full")?;
+    db.pragma_update(None, "synchronous", if planted::strikes!(AcknowledgeBeforeFsync) { "normal" } else { "full" })?;
     db.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     db.pragma_update(None, "cell_size_check", true)?;
     db.busy_timeout(std::time::Duration::from_secs(5))?;
@@ -62,6 +63,19 @@ pub(super) fn open(journal: &Path) -> Result<Connection, OpenError> {
         new.commit()?;
     }
     Ok(db)
+}
+
+/// Has changes go to a write-ahead log; returns where they go. SQLite gives its answer before it has written the
+/// change, and tells after it if that failed: then they would go to a rollback journal, which loses the last commit in
+/// a power cut. So the answer is not all that is asked for.
+fn keep_log(db: &Connection) -> rusqlite::Result<String> {
+    let mut change = db.prepare("PRAGMA journal_mode = wal")?;
+    let mut answers = change.query([])?;
+    let mut mode = String::new();
+    while let Some(answer) = answers.next()? {
+        mode = answer.get(0)?;
+    }
+    Ok(mode)
 }
 
 /// The journal in this file, to look at while it may be in use.

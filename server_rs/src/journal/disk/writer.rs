@@ -40,6 +40,7 @@ const PATIENCE: u64 = 4;
 pub(super) enum Job {
     Commit { group: Vec<Append>, done: oneshot::Sender<Result<(), CommitError>> },
     Touch(Vec<Touch>),
+    Rest(Vec<Arc<State>>),
 }
 
 /// What is known of a live session: its newest durable state, and up to where it is folded.
@@ -142,12 +143,24 @@ impl Writer {
                     }
                 }
                 Ok(Job::Touch(touches)) => self.chore("saving when sessions were used", |db, _| touch(db, &touches)),
+                Ok(Job::Rest(states)) => self.rest(states),
                 Err(RecvTimeoutError::Timeout) => self.tidy(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         // So that all is in one file while nobody has it open. Nothing depends on it.
         self.checkpoint("TRUNCATE");
+    }
+
+    /// Holds states that take less memory than those it has.
+    fn rest(&mut self, states: Vec<Arc<State>>) {
+        for state in states {
+            if let Some(tail) = self.tails.get_mut(&state.id)
+                && tail.state.position() == state.position()
+            {
+                tail.state = state;
+            }
+        }
     }
 
     fn commit(&mut self, group: &[Append]) -> Result<(), CommitError> {

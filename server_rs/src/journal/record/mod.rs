@@ -55,12 +55,12 @@ fn time(time: Option<prost_types::Timestamp>) -> Result<Timestamp, Unreadable> {
     let micros = u64::try_from(time.seconds).ok().and_then(|seconds| seconds.checked_mul(1_000_000));
     let below = u64::try_from(time.nanos).ok().map(|nanos| nanos / 1_000);
     let micros = micros.zip(below).and_then(|(whole, below)| whole.checked_add(below));
-    micros.map(Timestamp).ok_or_else(|| Unreadable(format!("{time} is no time")))
+    micros.map(Timestamp).ok_or_else(|| Unreadable(format!("{} s and {} ns is no time", time.seconds, time.nanos)))
 }
 
 fn ttl(ttl: Option<prost_types::Duration>) -> Result<Option<Duration>, Unreadable> {
-    let ttl = ttl.map(Duration::try_from).transpose();
-    ttl.map_err(|error| Unreadable(error.to_string()))
+    let read = |ttl| wire::span(ttl).ok_or_else(|| Unreadable(format!("{} is no ttl", wire::shown(ttl))));
+    ttl.map(read).transpose()
 }
 
 fn author(author: Option<proto::Author>) -> Result<Author, Unreadable> {
@@ -97,10 +97,10 @@ fn outcomes(outcomes: &[Outcome]) -> Vec<proto::OperationOutcome> {
 fn read_outcomes(outcomes: Vec<proto::OperationOutcome>) -> Result<Arc<[Outcome]>, Unreadable> {
     let outcome = |outcome: proto::OperationOutcome| {
         Ok(Outcome {
-            name: Name::parse(&outcome.name)?,
+            name: Name::parse(&outcome.name)?.interned(),
             changed: outcome.changed,
             version: outcome.version,
-            value: outcome.value.map(|given| value(Some(given))).transpose()?,
+            value: outcome.value.map(|given| value(Some(given))).transpose()?.map(Box::new),
         })
     };
     outcomes.into_iter().map(outcome).collect()

@@ -24,6 +24,8 @@ pub(in crate::journal) struct Life {
     /// How many variables, and how many names with a history: what has to be there.
     pub(in crate::journal) variables: u64,
     pub(in crate::journal) names: u64,
+    /// The bytes of each event of the log.
+    pub(in crate::journal) event_sizes: Vec<u32>,
 }
 
 impl Life {
@@ -36,6 +38,7 @@ impl Life {
             forgotten: state.forgotten(),
             variables: state.len() as u64,
             names: state.history_count() as u64,
+            event_sizes: state.event_sizes().collect(),
         }
     }
 }
@@ -51,6 +54,7 @@ impl Record for Life {
             forgotten_version: self.forgotten.version,
             variable_count: self.variables,
             name_count: self.names,
+            event_bytes: self.event_sizes.clone(),
         };
         session.encode_to_vec()
     }
@@ -65,6 +69,7 @@ impl Record for Life {
             forgotten: session::Forgotten { revision: session.forgotten_revision, version: session.forgotten_version },
             variables: session.variable_count,
             names: session.name_count,
+            event_sizes: session.event_bytes,
         })
     }
 }

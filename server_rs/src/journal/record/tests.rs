@@ -92,7 +92,7 @@ fn idempotency() -> impl Strategy<Value = Idempotency> {
 
 fn outcomes() -> impl Strategy<Value = Arc<[Outcome]>> {
     let outcome = (name(), any::<bool>(), any::<u64>(), prop::option::of(any_value()))
-        .prop_map(|(name, changed, version, value)| Outcome { name, changed, version, value });
+        .prop_map(|(name, changed, version, value)| Outcome { name, changed, version, value: value.map(Box::new) });
     prop::collection::vec(outcome, 0..3).prop_map(Into::into)
 }
 

@@ -59,12 +59,12 @@ pub(in crate::service) fn version(record: &VersionRecord, secret: bool) -> proto
     }
 }
 
-/// What a write did. `withheld` says of which variables the caller may not see what the server computed.
+/// What a write did. `withheld` says of which outcomes the caller may not see what the server computed.
 pub(in crate::service) fn outcomes(
     outcomes: &[Outcome],
-    withheld: impl Fn(&str) -> bool,
+    withheld: impl Fn(&Outcome) -> bool,
 ) -> Vec<proto::OperationOutcome> {
-    outcomes.iter().map(|outcome| wire::outcome(outcome, withheld(&outcome.name))).collect()
+    outcomes.iter().map(|outcome| wire::outcome(outcome, withheld(outcome))).collect()
 }
 
 /// One change of an event. `state` is a later state of the session, which knows the specs.

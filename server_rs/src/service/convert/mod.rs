@@ -9,7 +9,7 @@ use prost::bytes::Bytes;
 pub(super) use answer::{change, outcomes, sync, variable, version};
 pub(super) use write::{author, parse as parse_write};
 
-pub(super) use crate::wire::{duration, timestamp, value::encode as encode_value};
+pub(super) use crate::wire::{duration, shown, span, timestamp, value::encode as encode_value};
 use crate::{
     error::Error,
     session::{Incarnation, Position},

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{duration, timestamp, value};
+use super::{duration, shown, span, timestamp, value};
 use crate::{
     error::Error,
     proto,
@@ -50,10 +50,9 @@ pub(in crate::service) fn parse_spec(spec: proto::ToolSpec, schema_bytes: u64) -
 fn parse_retry(retry: &proto::RetryPolicy) -> Result<RetryPolicy, Error> {
     let backoff = |field: &str, given: Option<prost_types::Duration>, default: Duration| match given {
         None => Ok(default),
-        Some(given) => Duration::try_from(given)
-            .ok()
+        Some(given) => span(given)
             .filter(|backoff| *backoff <= MAX_BACKOFF)
-            .ok_or_else(|| Error::invalid(field, format!("takes 0 to 60 s, got {given}"))),
+            .ok_or_else(|| Error::invalid(field, format!("takes 0 to 60 s, got {}", shown(given)))),
     };
     let default = RetryPolicy::default();
     if !(1..=MAX_ATTEMPTS).contains(&retry.max_attempts) {
@@ -78,9 +77,9 @@ pub(in crate::service) fn positive(
     given: Option<prost_types::Duration>,
 ) -> Result<Option<Duration>, Error> {
     let Some(given) = given else { return Ok(None) };
-    match Duration::try_from(given) {
-        Ok(duration) if !duration.is_zero() => Ok(Some(duration)),
-        Ok(_) | Err(_) => Err(Error::invalid(field, format!("has to be above 0 s, got {given}"))),
+    match span(given) {
+        Some(duration) if !duration.is_zero() => Ok(Some(duration)),
+        Some(_) | None => Err(Error::invalid(field, format!("has to be above 0 s, got {}", shown(given)))),
     }
 }
 
@@ -134,7 +133,7 @@ pub(in crate::service) fn tool(tool: &ListedTool) -> proto::Tool {
     proto::Tool { spec: Some(spec(&tool.spec)), global: tool.global, native: tool.native, workers: count(tool.workers) }
 }
 
-pub(in crate::service) fn shown(shown: &ShownTool) -> proto::GetToolResponse {
+pub(in crate::service) fn shown_tool(shown: &ShownTool) -> proto::GetToolResponse {
     proto::GetToolResponse {
         tool: Some(tool(&shown.tool)),
         workers: shown.workers.iter().map(worker).collect(),

@@ -65,11 +65,14 @@ pub(in crate::service) fn parse(
 }
 
 fn parse_operation(operation: proto::Operation) -> Result<Operation, Error> {
-    let name = Name::parse(&operation.name)?;
+    let mut name = Name::parse(&operation.name)?;
     let action = operation.action.ok_or_else(|| Error::invalid("action", "an operation needs one"))?;
+    if matches!(action, Requested::Register(_)) {
+        name = name.interned();
+    }
     let action = match action {
         Requested::Register(register) => Action::Register {
-            spec: Arc::new(spec::parse(register.spec)?),
+            spec: spec::parse(register.spec)?.shared(),
             value: value::parse("value", register.value)?,
             replace: register.replace,
         },

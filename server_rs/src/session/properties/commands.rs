@@ -151,6 +151,7 @@ pub(crate) fn windows() -> impl Strategy<Value = Windows> {
                 deleted_bytes,
                 idempotency_writes,
                 idempotency_age: Duration::from_secs(10),
+                ..Windows::default()
             }
         },
     )

@@ -8,3 +8,4 @@ mod mirror;
 mod model;
 mod reach;
 mod replay;
+pub(crate) mod whole;

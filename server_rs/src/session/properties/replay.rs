@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::commands::{content, run, steps, windows};
 use crate::{
     config::Windows,
-    session::{Body, Event, Slot, State, apply, fixture::Session},
+    session::{Behind, Body, Event, Slot, State, apply, fixture::Session},
 };
 
 fn replayed(session: &Session, windows: &Windows) -> Vec<Slot> {
@@ -70,10 +70,11 @@ proptest! {
                 let expected = &life[usize::try_from(since).unwrap().min(life.len())..];
                 match state.log_since(since) {
                     Ok(events) => prop_assert!(events.eq(expected.iter().copied())),
-                    Err(compacted) => {
-                        prop_assert!(since + 1 < compacted.oldest && compacted.oldest <= state.revision);
-                        prop_assert!(state.log_since(compacted.oldest - 1).is_ok());
+                    Err(Behind::Compacted { oldest }) => {
+                        prop_assert!(since + 1 < oldest && oldest <= state.revision);
+                        prop_assert!(state.log_since(oldest - 1).is_ok());
                     }
+                    Err(Behind::Unheld) => prop_assert!(false, "all are held"),
                 }
             }
             let kept = state.log_since(state.revision - 1).unwrap().count();

@@ -24,7 +24,7 @@ fn a_repeat_is_answered_as_the_original_was_and_not_applied() {
     let first = add(&mut session, "k").unwrap();
     session.act("n", set(100));
     assert_eq!(add(&mut session, "k").unwrap(), first);
-    assert_eq!((first.position.revision, &first.outcomes[0].value), (3, &Some(Value::Int(1))));
+    assert_eq!((first.position.revision, &first.outcomes[0].value), (3, &Some(Value::Int(1).into())));
     assert_eq!(session.value("n"), Value::Int(100));
 }
 

@@ -18,8 +18,8 @@ fn the_log_keeps_a_contiguous_run_and_says_where_it_begins() {
     assert_eq!(revisions(5), Ok(vec![6]));
     assert_eq!(revisions(6), Ok(vec![]));
     assert_eq!((revisions(u64::MAX - 1), revisions(u64::MAX)), (Ok(vec![]), Ok(vec![])));
-    assert_eq!(revisions(2), Err(Compacted { oldest: 4 }));
-    assert_eq!(revisions(0), Err(Compacted { oldest: 4 }));
+    assert_eq!(revisions(2), Err(Behind::Compacted { oldest: 4 }));
+    assert_eq!(revisions(0), Err(Behind::Compacted { oldest: 4 }));
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn the_newest_event_and_the_newest_version_are_kept_whatever_their_size() {
     session.act("s", register(plain(Type::String), "a"));
     session.act("s", set(&*"x".repeat(1_000)));
     assert_eq!(session.state().log_since(2).unwrap().count(), 1);
-    assert_eq!(session.state().log_since(1).err(), Some(Compacted { oldest: 3 }));
+    assert_eq!(session.state().log_since(1).err(), Some(Behind::Compacted { oldest: 3 }));
     assert_eq!(session.state().history("s").unwrap().map(|it| it.version).collect::<Vec<_>>(), [2]);
 }
 
@@ -53,7 +53,7 @@ fn a_version_record_says_who_why_and_whether_it_was_secret() {
     let mut session = Session::live();
     session.act("k", register(crate::variable::Spec { secret: true, ..plain(Type::String) }, "hunter2"));
     session.act("k", Action::Delete);
-    let records: Vec<_> = session.state().history("k").unwrap().cloned().collect();
+    let records: Vec<_> = session.state().history("k").unwrap().collect();
     for record in &records {
         assert!(
             record.secret && record.time == session.now && &*record.author.name == "ann" && &*record.reason == "why"

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test fails by panicking")]
 
+mod damage;
 mod reopening;
+mod resting;
 mod tails;
 
 use tokio::runtime;

@@ -1,4 +1,4 @@
-//! Specs as JSON: the fields of the protocol's message under their own names, without those that say nothing.
+//! Specs as JSON, in exports and for `define` and `apply`: the fields of the protocol's message under their own names, without those that say nothing.
 
 use serde_json::{Map, Value as Json, json};
 use snakepit_server::proto::{
@@ -7,7 +7,7 @@ use snakepit_server::proto::{
     VariableType, constraints::Kind,
 };
 
-use super::super::json as values;
+use super::json as values;
 
 pub(super) fn of(spec: &VariableSpec) -> Json {
     let ty = spec.r#type().as_str_name().trim_start_matches("VARIABLE_TYPE_").to_lowercase();

@@ -1,0 +1,90 @@
+//! What is known of the terminal, if stdout is one.
+
+use std::{
+    borrow::Cow,
+    fmt::Write as _,
+    io::{self, IsTerminal as _},
+};
+
+use terminal_size::{Height, Width, terminal_size_of};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+/// Its columns and lines. None: stdout is no terminal.
+pub(super) fn size() -> Option<(usize, usize)> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    // One that does not know, such as a serial line, is taken for the usual.
+    let told = terminal_size_of(io::stdout()).filter(|(Width(columns), Height(lines))| *columns > 0 && *lines > 0);
+    Some(told.map_or((80, 24), |(Width(columns), Height(lines))| (columns.into(), lines.into())))
+}
+
+/// Whether to colour what goes to it.
+pub(super) fn colours() -> bool {
+    let unset = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
+    io::stdout().is_terminal() && unset("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// The text in bold, where colours are wanted.
+pub(super) fn bold(text: &str) -> Cow<'_, str> {
+    coloured(text, "1")
+}
+
+/// The text in a colour, given as a terminal takes it, where colours are wanted.
+pub(super) fn coloured<'a>(text: &'a str, colour: &str) -> Cow<'a, str> {
+    if colours() { Cow::Owned(format!("\x1b[{colour}m{text}\x1b[0m")) } else { Cow::Borrowed(text) }
+}
+
+/// The text on one line and without what a terminal would obey: others write values, reasons and names of authors.
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
+    escaped(text, obeyed)
+}
+
+/// The same on as many lines as it has, with its tabs.
+pub(super) fn plain_lines(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| obeyed(c) && !matches!(c, '\n' | '\t'))
+}
+
+fn obeyed(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn escaped(text: &str, escape: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&escape) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if escape(c) {
+            // Writing to a String does not fail.
+            let _ = write!(shown, "{}", c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// How many columns it takes.
+pub(super) fn columns(text: &str) -> usize {
+    text.width()
+}
+
+/// As much of it as fits into so many columns; `…` stands for the rest.
+pub(super) fn cut(text: &str, width: usize) -> Cow<'_, str> {
+    if columns(text) <= width {
+        return Cow::Borrowed(text);
+    }
+    let (mut shown, mut taken) = (String::new(), 0);
+    for c in text.chars() {
+        taken += c.width().unwrap_or_default();
+        if taken + 1 > width {
+            break;
+        }
+        shown.push(c);
+    }
+    if width > 0 {
+        shown.push('…');
+    }
+    Cow::Owned(shown)
+}

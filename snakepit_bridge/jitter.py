@@ -1,0 +1,13 @@
+"""Pauses that differ a little, so that those who lost a server do not come back all at once."""
+
+from __future__ import annotations
+
+import random
+
+# Its own: what a program seeds and draws stays the program's.
+_RANDOM = random.Random()  # noqa: S311
+
+
+def jittered(seconds: float, *, most: float = 1.2) -> float:
+    """About as many seconds: 0.8 to `most` times as many."""
+    return seconds * _RANDOM.uniform(0.8, most)
