@@ -1,0 +1,1 @@
+"""Servers that do wrong on purpose, to see that it is noticed."""
