@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -216,14 +217,28 @@ def test_the_readmes_program_sends_what_the_readme_says(reader: Reader, wire: Re
     assert isinstance(shell, Shell)
     *commands, watch = shell.commands.splitlines()
     refused = 'snakepit: operation 0: variable "llm_temperature" refuses 9.0: it has to satisfy max=2.0'
-    printed = f"llm_temperature is at version 2\n{refused} (CONSTRAINT_VIOLATED)\n"
+    advice = "  next: give a value within the limits, or declare others with `snakepit var define --replace`"
+    printed = f"llm_temperature is at version 2\n{refused} (CONSTRAINT_VIOLATED)\n{advice}\n"
     reader.read([program, Shell("\n".join(commands), printed, 0), program])
     assert [body["temperature"] for body in wire.requests] == [0.7, 0.2]
     script = f"{commands[0]}; exec {watch}"
     with subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, text=True) as watching:
         assert watching.stdout is not None
-        assert "llm_temperature = 0.2" in watching.stdout.readline()
+        assert json.loads(watching.stdout.readline())["value"] == 0.2
         watching.kill()
+
+
+@pytest.mark.usefixtures("reader")
+def test_the_guides_file_of_variables_is_applied_and_then_changes_nothing(tmp_path: Path) -> None:
+    found = re.search(r"^```toml\n(.+?)^```", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    (tmp_path / "session.toml").write_text(found[1], encoding="utf-8")
+    (tmp_path / "prompt.txt").write_text("Answer in one word.\n", encoding="utf-8")
+    apply = ["snakepit", "apply", "session.toml"]
+    subprocess.run(apply, cwd=tmp_path, check=True)
+    assert subprocess.run([*apply, "--diff"], cwd=tmp_path, check=False, capture_output=True).stdout == b""
+    prompt = [*apply[:1], "var", "get", "answer_prompt", "--session", "support"]
+    assert subprocess.run(prompt, check=True, capture_output=True).stdout == b"Answer in one word.\n"
 
 
 def rows_of(heading: str) -> list[list[str]]:
