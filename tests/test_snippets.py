@@ -168,3 +168,20 @@ def test_every_flag_that_is_named_is_one(server_binary: Path) -> None:
     named = set(re.findall(r"`(?:snakepit [a-z ]+)?(--[a-z-]+)", OPERATIONS))
     assert len(named) > 15
     assert {flag for flag in named if f"`{flag}" not in reference} == set()
+
+
+def test_the_figures_of_the_readme_are_those_of_the_pages_it_links_to() -> None:
+    measured = "".join(
+        (ROOT / page).read_text(encoding="utf-8") for page in ("docs/reliability.md", "benchmarks/README.md")
+    )
+    told = re.findall(r"^\| \*\*.+?\|(.+)\|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    figures = [figure for cell in told for figure in re.findall(r"\d[\d,]+", re.sub(r"\([^)]*\)", "", cell))]
+    assert len(told) == 4 <= len(figures)
+    assert [figure for figure in figures if not re.search(rf"(?<![\d,]){figure}(?![\d,])", measured)] == []
+
+
+def test_the_rates_of_the_page_on_operations_were_measured() -> None:
+    results = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "benchmarks/results").glob("*-speed.txt"))
+    rates = re.findall(r"^\| (?:writes|reads), .+? \| ([\d,]+) \|", OPERATIONS, re.MULTILINE)
+    assert len(rates) == 3
+    assert [rate for rate in rates if f" {rate.replace(',', '')}/s" not in results] == []

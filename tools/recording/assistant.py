@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -23,6 +24,8 @@ LM, EVERY = os.environ["RECORDED_LM"], float(os.environ["RECORDED_EVERY"])
 
 def main() -> None:
     """Asks until it is ended; prints a line for each forward, from what went out and what came back."""
+    # Its advice about answers that are cut off would stand among them.
+    logging.getLogger("dspy").setLevel(logging.ERROR)
     with ExitStack() as stack, SessionContext.connect() as ctx:
         if LM == "local":
             local = stack.enter_context(LocalLM())
