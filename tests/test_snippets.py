@@ -170,6 +170,19 @@ def test_every_flag_that_is_named_is_one(server_binary: Path) -> None:
     assert {flag for flag in named if f"`{flag}" not in reference} == set()
 
 
+@pytest.mark.parametrize("page", pages())
+def test_every_variable_of_the_environment_that_is_named_is_read(page: str) -> None:
+    sources = [
+        *(ROOT / "server_rs/src").glob("**/*.rs"),
+        *(ROOT / "snakepit_bridge").glob("**/*.py"),
+        ROOT / "Makefile",
+    ]
+    sources += [*(ROOT / "examples").glob("**/*.py"), ROOT / "docs/cli.md", ROOT / "server_rs/tests/histories/main.rs"]
+    code = "".join(path.read_text(encoding="utf-8") for path in sources)
+    named = set(re.findall(r"SNAKEPIT_[A-Z_]*[A-Z]", (ROOT / page).read_text(encoding="utf-8")))
+    assert {name for name in named if not re.search(rf"{name}\b", code)} == set()
+
+
 def test_the_figures_of_the_readme_are_those_of_the_pages_it_links_to() -> None:
     measured = "".join(
         (ROOT / page).read_text(encoding="utf-8") for page in ("docs/reliability.md", "benchmarks/README.md")
