@@ -18,7 +18,7 @@ export LITELLM_LOCAL_MODEL_COST_MAP := True
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint format test-rust test-python test-dspy consistency crashing power-cuts disk-errors histories planted-faults \
-	killing fuzz hostile stuck-watcher docs build stubs bench bench-journal clean
+	killing fuzz hostile stuck-watcher docs cli-docs recording build stubs bench bench-journal clean
 
 help: ## Lists the tasks.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -99,6 +99,9 @@ docs: $(STAMPS)/dev ## Writes the API reference, made of the docstrings, to targ
 
 cli-docs: build ## Writes the reference of the command line, docs/cli.md, out of the binary.
 	$(TARGET)/debug/snakepit reference > docs/cli.md
+
+recording: build $(STAMPS)/dev ## Records the two terminals that the README shows, docs/recording.svg. LM=scripted does without a model.
+	$(PY) -m tools.recording $(if $(LM),--lm $(LM))
 
 # With the examples, so that this builds the dependencies with the same features as cargo test does.
 build: ## The server, for development.
