@@ -28,7 +28,7 @@ def build_wheel(root: Path, out: Path, target: Path, *, triple: str | None = Non
     """
     command = [_maturin(), "build", "--release", "--locked", "--zig", "--compatibility", COMPATIBILITY]
     machine = ["--target", triple] if triple else []
-    return _built(root, out, target, [*command, *machine, "--out", str(out)], "*.whl", log)
+    return _built(root, out, target, [*command, *machine, "--out", str(out)], "*.whl", log=log)
 
 
 def build_sdist(root: Path, out: Path, target: Path, *, log: Path | None = None) -> Path:
@@ -37,7 +37,7 @@ def build_sdist(root: Path, out: Path, target: Path, *, log: Path | None = None)
     Raises:
         CheckError: it cannot be built.
     """
-    return _built(root, out, target, [_maturin(), "sdist", "--out", str(out)], "*.tar.gz", log)
+    return _built(root, out, target, [_maturin(), "sdist", "--out", str(out)], "*.tar.gz", log=log)
 
 
 def digest(path: Path) -> str:
@@ -52,7 +52,7 @@ def _maturin() -> str:
     return str(found)
 
 
-def _built(root: Path, out: Path, target: Path, command: list[str], pattern: str, log: Path | None) -> Path:
+def _built(root: Path, out: Path, target: Path, command: list[str], pattern: str, *, log: Path | None) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     before = {path: path.stat().st_mtime_ns for path in out.glob(pattern)}
     run(command, cwd=root, env=_environment(root, target), log=log)
