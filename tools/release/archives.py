@@ -12,7 +12,7 @@ PACKAGE = "snakepit_bridge"
 _SOURCES = (".cargo/config.toml", "Cargo.lock", "Cargo.toml", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml")
 _ABOUT = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
 # What tools leave behind in a tree, and git ignores.
-_CACHES = ("__pycache__",)
+_CACHES = ("__pycache__", "proptest-regressions")
 
 
 def members(archive: Path) -> dict[str, bytes]:
