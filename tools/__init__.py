@@ -1,1 +1,1 @@
-"""What is done to the repository, not by it."""
+"""Tools of this repository that are no part of what is installed."""
