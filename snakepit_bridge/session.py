@@ -26,15 +26,7 @@ from snakepit_bridge.jitter import jittered
 from snakepit_bridge.mirror import Feed, Mirror, Snapshot
 from snakepit_bridge.serving import Serving
 from snakepit_bridge.settings import Settings, refuse_pickle, user
-from snakepit_bridge.transport import (
-    API_VERSION,
-    ASYNCIO,
-    BLOCKING,
-    Connection,
-    Waiting,
-    finish,
-    in_thread,
-)
+from snakepit_bridge.transport import API_VERSION, ASYNCIO, BLOCKING, Connection, Waiting, finish, in_thread
 from snakepit_bridge.v1 import server_pb2, session_pb2
 from snakepit_bridge.v1 import variable_pb2 as pb
 
