@@ -140,8 +140,8 @@ def _nothing(told: list[str]) -> str:
 
 def _tags(wheel: Path) -> str:
     """Its name's, checked by auditwheel against the symbols that the binary takes from glibc."""
-    if "-py3-none-" not in wheel.name:
-        raise CheckError(f"{wheel.name} is not for every Python 3")
+    if "-py3-none-manylinux2014_" not in wheel.name:
+        raise CheckError(f"{wheel.name} is not for every Python 3 on manylinux2014")
     seen = json.loads(run([_beside("auditwheel"), "show", "--json", wheel], cwd=wheel.parent))
     found = [tuple(map(int, glibc)) for glibc in re.findall(r"GLIBC_(\d+)\.(\d+)", json.dumps(seen))]
     newest = max(found, default=(0, 0))

@@ -97,24 +97,31 @@ class Installed:
             raise CheckError(f"the quickstart should have sent the temperatures 0.7 and 0.0:\n{said}")
 
     def readme(self, readme: Path, examples: Path) -> None:
-        """The README's program, before and after the README's commands."""
+        """The README's program, before and after the README's commands, which change a variable."""
         text = readme.read_text(encoding="utf-8")
-        found = re.search(r"^```python\n(.+?)^```.+?^```sh\n(.+?)^```", text, re.MULTILINE | re.DOTALL)
+        found = re.search(r"^```python\n(.+?)^```.+?^```sh\n(export .+?)^```", text, re.MULTILINE | re.DOTALL)
         if found is None:
             raise CheckError(f"{readme} has no program that is followed by commands")
-        program, commands = found.groups()
+        program, (export, *commands) = found[1], found[2].splitlines()
         beside = self._beside(examples)
         (beside / "program.py").write_text(program, encoding="utf-8")
         shutil.copy(Path(__file__).with_name(_DRIVER), beside)
-        export, change, refused, _watch = commands.splitlines()
+        wanted = re.findall(r"var set \S+ (\S+)", "\n".join(line for line in commands if "# refused" not in line))
         with self._serving() as address:
             env = self._env | {"SNAKEPIT_ADDRESS": address}
-            sent = [run([self._python, _DRIVER, "program.py"], cwd=beside, env=env)]
-            run(["sh", "-c", f"{export}; {change}"], cwd=beside, env=env)
-            run(["sh", "-c", f"{export}; {refused}"], cwd=beside, env=env, refused=True)
-            sent.append(run([self._python, _DRIVER, "program.py"], cwd=beside, env=env))
-        if [said.splitlines()[-1] for said in sent] != ["sent temperature 0.7", "sent temperature 0.2"]:
-            raise CheckError(f"the README's program should have sent the temperatures 0.7 and 0.2: {sent}")
+            before = self._sent(beside, env)
+            for command in commands:
+                # A watch goes on for ever.
+                if " var watch " not in command:
+                    script = ["sh", "-c", f"{export}\n{command}"]
+                    run(script, cwd=beside, env=env, refused="# refused" in command)
+            after = self._sent(beside, env)
+        if wanted[-1:] != [after] or before == after:
+            raise CheckError(f"the README sets {wanted}, and its program sent {before}, then {after}")
+
+    def _sent(self, beside: Path, env: dict[str, str]) -> str:
+        """The temperature that the README's program sends."""
+        return run([self._python, _DRIVER, "program.py"], cwd=beside, env=env).split()[-1]
 
     def _run(self, *command: str | Path) -> str:
         return run(command, cwd=self._home, env=self._env)
