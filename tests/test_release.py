@@ -93,6 +93,8 @@ def test_a_program_that_fails_or_ought_to_is_an_error_with_its_last_words(tmp_pa
     assert run(fails, cwd=tmp_path, refused=True) == "why\n"
     with pytest.raises(CheckError):
         run([sys.executable, "-c", ""], cwd=tmp_path, refused=True)
+    with pytest.raises(CheckError, match="no program"):
+        run(["cargo"], cwd=tmp_path, env={"PATH": str(tmp_path)})
 
 
 def test_there_is_no_rust_where_a_wheel_is_installed(tmp_path: Path) -> None:

@@ -65,8 +65,11 @@ def _built(root: Path, out: Path, target: Path, command: list[str], pattern: str
 def _environment(root: Path, target: Path) -> dict[str, str]:
     """This process's, in which nothing tells where or when the build runs."""
     cargo_home = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+    # They have to be there to be named: their directory is called after the registry, which may be a mirror.
+    run(["cargo", "fetch", "--locked"], cwd=root)
+    crates = dict.fromkeys(sorted((cargo_home / "registry" / "src").glob("*")), "/crates")
     # The last one that fits is taken, hence the most particular one.
-    names = {root: "/snakepit", target: "/target", cargo_home: "/cargo"}
+    names = {root: "/snakepit", target: "/target", cargo_home: "/cargo"} | crates
     remapped = [f"--remap-path-prefix={path.resolve()}={name}" for path, name in names.items()]
     beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     kept = {name: value for name, value in os.environ.items() if name not in {"RUSTFLAGS", "CFLAGS", "CXXFLAGS"}}

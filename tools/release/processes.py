@@ -35,6 +35,9 @@ def run(
     Raises:
         CheckError: it failed, or did not although it has to.
     """
+    shown = " ".join(str(part) for part in command)
+    if shutil.which(str(command[0]), path=(env or os.environ).get("PATH")) is None:
+        raise CheckError(f"`{shown}`: there is no program {command[0]}")
     said = ""
     with subprocess.Popen(
         [str(part) for part in command],
@@ -54,7 +57,6 @@ def run(
                 with log.open("a", encoding="utf-8") as file:
                     file.write(line)
     if (process.returncode != 0) is not refused:
-        shown = " ".join(str(part) for part in command)
         last = "\n".join(said.splitlines()[-_LAST_LINES:])
         raise CheckError(f"`{shown}` ended with {process.returncode}:\n{last}")
     return said
