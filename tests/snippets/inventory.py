@@ -30,6 +30,9 @@ NOT_RUN = [
         "make demo",
         "compiles for minutes; CI is `make test`, tests/test_demo.py runs what `make demo` does",
     ),
+    NotRun(
+        "docs/releasing.md", "make release", "compiles for minutes; tests/test_release.py has the parts that do not"
+    ),
     NotRun("README.md", "python -m snakepit_bridge worker", "serves until it is ended; tests/tools/test_worker_cli.py"),
     NotRun("ARCHITECTURE.md", " any client", "a drawing"),
     NotRun("docs/guide.md", "snakepit serve", "the guide's reader has a server: that of the tests"),

@@ -138,3 +138,17 @@ async fn watches_that_nobody_reads_leave_the_connection_to_others() {
         assert_eq!(next, first + 1);
     }
 }
+
+#[tokio::test]
+async fn a_call_that_an_older_server_does_not_know_names_this_release() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (_reporter, health) = tonic_health::server::health_reporter();
+    let incoming = tonic::transport::server::TcpIncoming::from(listener);
+    let served = tokio::spawn(tonic::transport::Server::builder().add_service(health).serve_with_incoming(incoming));
+    let client = Client::connect(&address).await.unwrap();
+    let Err(CallError::Refused(refused)) = client.session("s").await else { panic!() };
+    assert_eq!(refused.reason, "VERSION_UNSUPPORTED");
+    assert_eq!(refused.facts["client_release"], env!("CARGO_PKG_VERSION"));
+    served.abort();
+}
