@@ -33,6 +33,7 @@ mod golden;
 mod guarded;
 mod hostile;
 mod limits;
+mod logs;
 mod native_tools;
 #[cfg(unix)]
 mod pty;
