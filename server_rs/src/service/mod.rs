@@ -11,6 +11,7 @@ mod hostile;
 mod lease;
 pub(crate) mod pace;
 mod page;
+pub(crate) mod request;
 mod rpc;
 mod server_info;
 mod session;
