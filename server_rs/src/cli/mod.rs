@@ -9,6 +9,7 @@ mod failure;
 mod input;
 mod json;
 mod limits;
+mod metrics;
 mod progress;
 mod reference;
 mod remote;

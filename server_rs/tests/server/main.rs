@@ -29,7 +29,10 @@ mod golden;
 mod guarded;
 mod hostile;
 mod limits;
+mod metrics;
+mod monitored;
 mod native_tools;
+mod probes;
 #[cfg(unix)]
 mod pty;
 mod raw;
