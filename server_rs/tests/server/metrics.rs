@@ -14,13 +14,17 @@ use crate::{monitored::*, setup::*, worker::*};
 
 /// Asks until a figure is so much: for what happens after an answer, like the end of a stream that a client left.
 async fn reaches(address: std::net::SocketAddr, name: &str, value: f64) -> Samples {
-    loop {
-        let samples = Samples::of(address).await;
-        if samples.value(name) == value {
-            return samples;
+    let mut last = f64::NAN;
+    let reached = tokio::time::timeout(std::time::Duration::from_mins(1), async {
+        loop {
+            let samples = Samples::of(address).await;
+            last = samples.value(name);
+            if last == value {
+                return samples;
+            }
         }
-        tokio::task::yield_now().await;
-    }
+    });
+    reached.await.unwrap_or_else(|_| panic!("{name} is {last}, not {value}"))
 }
 
 #[tokio::test]
