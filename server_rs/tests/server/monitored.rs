@@ -1,6 +1,6 @@
 //! A server that tells how it fares, and somebody who asks over plain TCP.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use snakepit_server::{journal::Home, server::Builder};
 use tokio::{
@@ -30,7 +30,7 @@ pub async fn say(address: impl tokio::net::ToSocketAddrs, said: &[u8]) -> String
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(said).await.unwrap();
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
+    tokio::time::timeout(Duration::from_mins(1), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
     String::from_utf8(answer).unwrap()
 }
 

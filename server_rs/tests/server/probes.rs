@@ -147,9 +147,8 @@ async fn the_command_line_says_where_they_are_and_takes_any_port() {
 
 #[tokio::test]
 async fn other_machines_are_told_metrics_by_insecure_servers_alone() {
-    let mut command = snakepit();
-    command.args(["serve", "--ephemeral", "--listen", "127.0.0.1:0", "--metrics-listen", "0.0.0.0:0"]);
-    let refused = command.output().unwrap();
+    let serve = ["serve", "--ephemeral", "--until-stdin-closes", "--listen", "127.0.0.1:0", "--metrics-listen"];
+    let refused = snakepit().args(serve).arg("0.0.0.0:0").output().unwrap();
     assert_eq!(code(&refused), Some(1));
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("0.0.0.0:0") && said.contains("--insecure"), "{said}");
@@ -157,9 +156,7 @@ async fn other_machines_are_told_metrics_by_insecure_servers_alone() {
     let port = open.metrics.as_ref().unwrap().rsplit(':').next().unwrap();
     assert_eq!(get(format!("127.0.0.1:{port}"), "/livez").await.status, 200);
     let taken = format!("127.0.0.1:{port}");
-    let twice =
-        snakepit().args(["serve", "--ephemeral", "--listen", "127.0.0.1:0", "--metrics-listen", &taken]).output();
-    let twice = twice.unwrap();
+    let twice = snakepit().args(serve).arg(&taken).output().unwrap();
     assert_eq!(code(&twice), Some(1));
     assert!(String::from_utf8(twice.stderr).unwrap().contains("--metrics-listen"));
 }
