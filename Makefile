@@ -18,7 +18,7 @@ export LITELLM_LOCAL_MODEL_COST_MAP := True
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint format test-rust test-python test-dspy consistency crashing power-cuts disk-errors histories planted-faults \
-	killing fuzz hostile stuck-watcher docs build stubs bench bench-journal clean
+	killing fuzz hostile stuck-watcher docs cli-docs recording build stubs bench bench-journal release release-check clean
 
 help: ## Lists the tasks.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -100,6 +100,9 @@ docs: $(STAMPS)/dev ## Writes the API reference, made of the docstrings, to targ
 cli-docs: build ## Writes the reference of the command line, docs/cli.md, out of the binary.
 	$(TARGET)/debug/snakepit reference > docs/cli.md
 
+recording: build $(STAMPS)/dev ## Records the two terminals that the README shows, docs/recording.svg. LM=scripted does without a model.
+	$(PY) -m tools.recording $(if $(LM),--lm $(LM))
+
 # With the examples, so that this builds the dependencies with the same features as cargo test does.
 build: ## The server, for development.
 	cargo build --workspace --bins --examples
@@ -122,13 +125,30 @@ bench-journal: ## Measures writes, reads, watches and memory beside etcd and NAT
 	$(LOAD) idle-watches
 	$(LOAD) memory
 
+# With tools of their own, so that those for development need not be there.
+RELEASE := .venv-release
+release: $(RELEASE)/.complete ## Builds the wheel for Linux and the sdist into dist/ (minutes). TRIPLE=aarch64-unknown-linux-gnu for another machine.
+	$(RELEASE)/bin/python -m tools.release build $(if $(TRIPLE),--triple $(TRIPLE))
+
+release-check: $(RELEASE)/.complete ## Clones, builds, installs and uses the commit checked out here as a release (half an hour). KEEP=dir keeps it all.
+	$(RELEASE)/bin/python -m tools.release check $(if $(KEEP),--keep $(KEEP))
+
 clean: ## Removes what was built, and the environments.
 	cargo clean
-	rm -rf .venv .venv-dspy-* dist
+	rm -rf .venv .venv-dspy-* .venv-release dist
 
 $(PY):
 	@test -n "$(PYTHON)" || { echo 'No Python 3.11 or newer found; name one with PYTHON=/path/to/python3.' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+
+# An older pip knows no groups.
+$(RELEASE)/.complete: pyproject.toml
+	@test -n "$(PYTHON)" || { echo 'No Python 3.11 or newer found; name one with PYTHON=/path/to/python3.' >&2; exit 1; }
+	@echo 'Installing what builds a release into $(RELEASE) …'
+	@$(PYTHON) -m venv $(RELEASE)
+	@$(RELEASE)/bin/python -m pip install --disable-pip-version-check --quiet --upgrade 'pip>=25.1'
+	@$(RELEASE)/bin/python -m pip install --quiet --group release
+	@touch $@
 
 # The package carries the server. Built first and with the same features, it compiles where its progress is seen.
 # An environment for development can also show the demo.

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from snakepit_bridge.variables import Author, Outcome, Variable, VariableVersion
     from snakepit_bridge.watch import BlockingWatch, Watch
 
+    __version__: str
+
 __all__ = [
     "TLS",
     "Attempt",
@@ -115,6 +117,8 @@ def __getattr__(name: str) -> Any:
         found = getattr(import_module(f"snakepit_bridge.{_HOMES[name]}"), name)
     elif name == "exceptions":
         found = import_module("snakepit_bridge.exceptions")
+    elif name == "__version__":
+        found = import_module("snakepit_bridge.release").release()
     else:
         raise AttributeError(f"module 'snakepit_bridge' has no attribute {name!r}")
     globals()[name] = found

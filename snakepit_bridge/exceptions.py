@@ -210,7 +210,10 @@ class PermissionDeniedError(BridgeError, PermissionError):
 
 
 class VersionUnsupportedError(BridgeError):
-    """Client and server do not speak the same api version. Facts: server, client."""
+    """Client and server do not understand each other: another protocol, or a call that the server does not know yet.
+
+    Facts: server and client (their api versions, or "older"); server_release, client_release (if this client found it).
+    """
 
 
 class LimitExceededError(BridgeError):
@@ -308,7 +311,11 @@ def _rebuild_failed(message: str, facts: dict[str, str]) -> BridgeError:
 
 
 class ServerUnavailableError(BridgeError):
-    """No answer from the server. A write may or may not have been applied. Facts: address."""
+    """No answer from the server. A write may or may not have been applied.
+
+    Facts: address, and tls if that may be why: "refused" (no trust, or no encryption there), "absent" (the server hung
+    up on a client that does not encrypt), "anonymous" (or on one without a certificate that it trusts).
+    """
 
 
 class ServerStartError(BridgeError):

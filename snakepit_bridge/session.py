@@ -19,23 +19,14 @@ from snakepit_bridge.exceptions import (
     ForkedProcessError,
     ServerUnavailableError,
     SessionClosedError,
-    VersionUnsupportedError,
 )
+from snakepit_bridge.failed_rpcs import translate, unsupported
 from snakepit_bridge.freshness import Freshness
 from snakepit_bridge.jitter import jittered
 from snakepit_bridge.mirror import Feed, Mirror, Snapshot
 from snakepit_bridge.serving import Serving
 from snakepit_bridge.settings import Settings, refuse_pickle, user
-from snakepit_bridge.transport import (
-    API_VERSION,
-    ASYNCIO,
-    BLOCKING,
-    Connection,
-    Waiting,
-    finish,
-    in_thread,
-    translate,
-)
+from snakepit_bridge.transport import API_VERSION, ASYNCIO, BLOCKING, Connection, Waiting, finish, in_thread
 from snakepit_bridge.v1 import server_pb2, session_pb2
 from snakepit_bridge.v1 import variable_pb2 as pb
 
@@ -65,6 +56,8 @@ class Session:
         self.mirror = Mirror()
         # The life this context speaks to, pinned at the first open: reads and writes never move to another one.
         self.incarnation = b""
+        # None until the server has told.
+        self.server_release: str | None = None
         self.heartbeat = 5.0
         self._wanted = os.urandom(16)
         self._launch = launch
@@ -113,11 +106,8 @@ class Session:
         await self._connect(waiting)
         info = await self.call(waiting, self.connection.server.GetServerInfo, server_pb2.GetServerInfoRequest())
         if info.api_version != API_VERSION:
-            raise VersionUnsupportedError(
-                f"the server at {self.address} (snakepit {info.version}) speaks api {info.api_version}, "
-                f"this client {API_VERSION}; upgrade the older one",
-                {"server": info.api_version, "client": API_VERSION},
-            )
+            raise unsupported(self.address, info.api_version, info.version)
+        self.server_release = info.version
         self.heartbeat = info.heartbeat_interval.ToTimedelta().total_seconds() or self.heartbeat
         opened = await self._create(waiting) if self.settings.create else await self._find(waiting)
         self.saw(opened.revision)
@@ -189,7 +179,10 @@ class Session:
 
     def translated(self, error: grpc.RpcError, within: float | None = None) -> BridgeError:
         """The exception for a failed rpc."""
-        return self.closed() if self.closing.is_set() else translate(error, self.address, within)
+        if self.closing.is_set():
+            return self.closed()
+        encrypted = self.settings.tls is not None
+        return translate(error, self.address, within, release=self.server_release, encrypted=encrypted)
 
     def closed(self) -> SessionClosedError:
         """What is raised once it was closed."""

@@ -15,14 +15,6 @@ from typing import Any, Protocol, TypeVar
 
 import grpc
 
-from snakepit_bridge.exceptions import (
-    BridgeError,
-    CallTimeoutError,
-    LimitExceededError,
-    ServerUnavailableError,
-    VersionUnsupportedError,
-    from_reason,
-)
 from snakepit_bridge.tls import TLS
 from snakepit_bridge.v1.server_pb2_grpc import ServerServiceStub
 from snakepit_bridge.v1.session_pb2_grpc import SessionServiceStub
@@ -36,7 +28,6 @@ Metadata = tuple[tuple[str, str], ...]
 METADATA: Metadata = (("snakepit-api-version", str(API_VERSION)),)
 MESSAGE_BYTES = 32 * 1024 * 1024
 
-_DOMAIN = "snakepit_bridge.v1"
 _OPTIONS = (
     ("grpc.max_send_message_length", MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
@@ -196,66 +187,3 @@ def in_thread(function: Callable[[], T], name: str) -> Future[T]:
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return future
-
-
-def translate(error: grpc.RpcError, address: str, within: float | None = None) -> BridgeError:
-    """The one place where a failed rpc becomes an exception of ours."""
-    code, details = error.code(), error.details() or ""
-    info = _error_info(error)
-    if info is not None:
-        reason, given = info
-        return from_reason(reason, details, given)
-    facts: dict[str, object] = {"address": address}
-    built: BridgeError
-    match code:
-        case grpc.StatusCode.UNAVAILABLE if (untrusted := _untrusted(details)) is not None:
-            message = f"no encrypted connection to {address}: {untrusted}"
-            built = ServerUnavailableError(message, facts | {"tls": "refused"})
-        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
-            message = f"no answer from {address}: is `snakepit serve` running there? ({details})"
-            built = ServerUnavailableError(message, facts)
-        case grpc.StatusCode.DEADLINE_EXCEEDED:
-            message = f"no answer from {address} within {within} s; a write may or may not have been applied"
-            built = CallTimeoutError(message, facts | {"timeout": within})
-        case grpc.StatusCode.UNIMPLEMENTED:
-            message = f"the server at {address} does not know this call: upgrade it ({details})"
-            built = VersionUnsupportedError(message, facts | {"client": API_VERSION, "server": "older"})
-        case grpc.StatusCode.RESOURCE_EXHAUSTED | grpc.StatusCode.OUT_OF_RANGE:
-            # gRPC itself refuses an oversize message, on either side, before any code of ours sees it.
-            message = f"a message is larger than {MESSAGE_BYTES} bytes; split it ({details})"
-            built = LimitExceededError(message, facts | {"limit": "message_bytes", "max": MESSAGE_BYTES})
-        case _:
-            built = BridgeError(f"the call to {address} failed with {code.name}: {details}", facts, reason=code.name)
-    return built
-
-
-def _untrusted(details: str) -> str | None:
-    """Why TLS could not begin, of the chain of errors that gRPC tells; None if it is about something else."""
-    if "Hostname Verification" in details:
-        return "the certificate is for another host"
-    _, refused, why = details.partition("CERTIFICATE_VERIFY_FAILED: ")
-    if refused:
-        return f"the certificate is not accepted: {why.partition(':')[0]}"
-    return f"the handshake failed ({details})" if "handshake failed" in details.lower() else None
-
-
-def _error_info(error: grpc.RpcError) -> tuple[str, dict[str, str]] | None:
-    for item in error.trailing_metadata() or ():
-        if item.key == "grpc-status-details-bin" and isinstance(item.value, bytes):
-            return _parse_details(item.value)
-    return None
-
-
-def _parse_details(raw: bytes) -> tuple[str, dict[str, str]] | None:
-    from google.protobuf.message import DecodeError
-    from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untyped]
-    from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
-
-    info = ErrorInfo()
-    try:
-        for detail in Status.FromString(raw).details:
-            if detail.Unpack(info) and info.domain == _DOMAIN:
-                return info.reason, dict(info.metadata)
-    except DecodeError:
-        return None
-    return None

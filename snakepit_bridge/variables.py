@@ -96,13 +96,15 @@ class VariableVersion:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one write did to one variable.
+    """What one write did to one variable. Its repr does not show a secret.
 
     Attributes:
         changed: False if the variable already had that value, or that spec.
         version: the variable's version after the write.
         revision: the session's revision after the write.
-        value: what the server computed, for increment, append and rollback; else None.
+        value: what the server computed, for increment, append and rollback; else None. None for a secret that this
+            client may not read.
+        secret: whether what the server computed is a secret's.
     """
 
     name: str
@@ -110,6 +112,10 @@ class Outcome:
     version: int
     revision: int
     value: Any = None
+    secret: bool = False
+
+    def __repr__(self) -> str:
+        return record_repr(self, secret=self.secret)
 
 
 def spec_to_wire(
@@ -229,6 +235,7 @@ def outcomes_from_wire(message: pb.WriteVariablesResponse) -> list[Outcome]:
             outcome.version,
             message.revision,
             decode(outcome.value) if outcome.HasField("value") else None,
+            outcome.secret,
         )
         for outcome in message.outcomes
     ]

@@ -6,11 +6,15 @@ import importlib
 import importlib.util
 import subprocess
 import sys
-import tarfile
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+import snakepit_bridge
+from snakepit_bridge import BlockingContext
+from snakepit_bridge.session_context import session_of
+from tools.release import archives, versions
 
 ROOT = Path(__file__).parents[1]
 EXPORTS = {
@@ -55,9 +59,13 @@ def test_the_client_needs_only_grpc_and_protobuf_and_the_protos_of_google_rpc() 
     assert sorted(line.partition(">=")[0] for line in needed) == ["googleapis-common-protos", "grpcio", "protobuf"]
 
 
-def test_the_package_has_the_version_of_the_server_it_carries(server_binary: Path) -> None:
+def test_one_version_is_told_by_package_metadata_binary_and_server(
+    server_binary: Path, blocking: BlockingContext
+) -> None:
+    blocking.list_variables()
     said = subprocess.run([server_binary, "--version"], capture_output=True, text=True, check=True).stdout
-    assert said.split()[-1] == metadata.version("snakepit-bridge")
+    told = [snakepit_bridge.__version__, metadata.version("snakepit-bridge"), said.split()[-1]]
+    assert [*told, session_of(blocking).server_release] == [versions.stated(ROOT)] * 4
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +80,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_the_sdist_says_that_it_is_typed_and_has_what_the_build_needs(built: Path) -> None:
+def test_the_sdist_has_what_the_build_needs_and_nothing_else(built: Path) -> None:
     (archive,) = built.glob("*.tar.gz")
-    with tarfile.open(archive) as opened:
-        names = {name.partition("/")[2] for name in opened.getnames()}
-    assert {"snakepit_bridge/py.typed", "snakepit_bridge/pytest_plugin.py", "snakepit_bridge/v1/tool_pb2.pyi"} <= names
-    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "proto").rglob("*.proto")} <= names
+    found = archives.members(archive)
+    assert archives.difference(archives.expected_in_sdist(ROOT), found) == []
+    assert {"snakepit_bridge/py.typed", "server_rs/build.rs", "proto/snakepit_bridge/v1/tool.proto"} <= found.keys()
 
 
 def test_a_wheel_declares_the_pytest_plugin(built: Path) -> None:

@@ -1039,15 +1039,20 @@ class OperationOutcome(_message.Message):
     CHANGED_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The variable's name."""
     changed: _builtins.bool
     """Whether it changed anything."""
     version: _builtins.int
     """The version after the write; for a deletion, the version that the deletion took."""
+    secret: _builtins.bool
+    """Whether what the server computed is a secret's."""
     @_builtins.property
     def value(self) -> _value_pb2.Value:
-        """What the server computed: the new value for increment, append and rollback; absent otherwise."""
+        """What the server computed: the new value for increment, append and rollback; absent otherwise, and if it is a secret's
+        and the caller may not read those.
+        """
 
     def __init__(
         self,
@@ -1056,10 +1061,11 @@ class OperationOutcome(_message.Message):
         changed: _builtins.bool = ...,
         version: _builtins.int = ...,
         value: _value_pb2.Value | None = ...,
+        secret: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "name", b"name", "value", b"value", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "name", b"name", "secret", b"secret", "value", b"value", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

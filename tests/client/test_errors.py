@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from typing import Any
 
 import grpc
 import pytest
 
-from snakepit_bridge import LocalServer, SessionContext, exceptions, transport
+from snakepit_bridge import LocalServer, SessionContext, exceptions, session, transport
+from snakepit_bridge.failed_rpcs import translate
 from snakepit_bridge.session_context import session_of
-from snakepit_bridge.transport import BLOCKING, finish
+from snakepit_bridge.transport import ASYNCIO, BLOCKING, finish
 from snakepit_bridge.v1 import session_pb2
 from tests.wire_proxy import WireProxy
+
+RELEASE = version("snakepit-bridge")
 
 
 def end_session(context: SessionContext) -> None:
@@ -326,6 +331,46 @@ async def test_another_api_version_is_refused(address: str, monkeypatch: pytest.
     await ctx.aclose()
 
 
+async def test_a_server_of_another_api_version_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "API_VERSION", 0)
+    ctx = SessionContext.connect(address)
+    with pytest.raises(exceptions.VersionUnsupportedError) as refused:
+        await ctx.get_variable("x")
+    facts = refused.value.facts
+    assert (facts["server"], facts["server_release"], facts["client_release"]) == ("1", RELEASE, RELEASE)
+    # Whoever reads it has to know which one to upgrade.
+    assert RELEASE in str(refused.value)
+    await ctx.aclose()
+
+
+async def test_a_call_that_the_server_does_not_know_names_both_releases(ctx: SessionContext) -> None:
+    await ctx.list_variables()
+    opened = session_of(ctx)
+    fold = opened.connection.channel.unary_unary(
+        "/snakepit_bridge.v1.VariableService/FoldVariables",
+        request_serializer=session_pb2.GetSessionRequest.SerializeToString,
+        response_deserializer=session_pb2.GetSessionResponse.FromString,
+    )
+    with pytest.raises(exceptions.VersionUnsupportedError) as refused:
+        await opened.call(ASYNCIO, fold, session_pb2.GetSessionRequest())
+    facts = refused.value.facts
+    assert (facts["server"], facts["server_release"], facts["client_release"]) == ("older", RELEASE, RELEASE)
+    assert RELEASE in str(refused.value)
+
+
+async def test_a_grpc_server_of_another_kind_is_told_clearly() -> None:
+    other = grpc.server(ThreadPoolExecutor(1))
+    address = f"127.0.0.1:{other.add_insecure_port('127.0.0.1:0')}"
+    other.start()
+    ctx = SessionContext.connect(address)
+    with pytest.raises(exceptions.ServerUnavailableError) as refused:
+        await ctx.get_variable("x")
+    assert refused.value.facts["address"] == address
+    assert "no snakepit server" in str(refused.value)
+    await ctx.aclose()
+    other.stop(None).wait()
+
+
 async def test_an_address_where_something_else_answers_is_told_clearly(
     start_server: Callable[..., LocalServer],
 ) -> None:
@@ -359,5 +404,5 @@ def test_every_grpc_code_without_a_reason_is_a_bridge_error() -> None:
             return ()
 
     for code in grpc.StatusCode:
-        error = transport.translate(Failed(code), "host:1", 1.0)
+        error = translate(Failed(code), "host:1", 1.0)
         assert error.facts["address"] == "host:1"

@@ -17,7 +17,7 @@ from snakepit_bridge.exceptions import (
     TypeMismatchError,
     VariableNotFoundError,
 )
-from snakepit_bridge.transport import translate
+from snakepit_bridge.failed_rpcs import translate
 from snakepit_bridge.v1 import value_pb2, variable_pb2
 from snakepit_bridge.v1 import variable_pb2 as pb
 

@@ -111,13 +111,19 @@ def test_no_repr_shows_a_secret(blocking: BlockingContext) -> None:
     blocking.set_variable("key", f"{SECRET}-2")
     changes.append(next(watch))
     assert all(map(withheld, [blocking.list_variables(), blocking.list_variables()[0], blocking.history("key")]))
+    rolled_back = blocking.rollback("key", version=1)
+    assert (rolled_back.value, rolled_back.secret) == (f"{SECRET}-1", True)
+    assert SECRET not in repr(rolled_back)
+    blocking.set_variable("key", f"{SECRET}-2")
+    changes += [next(watch), next(watch)]
     blocking.delete_variable("key")
     changes.append(next(watch))
     assert SECRET not in repr(blocking.history("key"))
     # Programs are told what nobody prints.
-    assert [change.value for change in changes] == [f"{SECRET}-1", f"{SECRET}-2", None]
-    assert [change.old for change in changes] == [None, f"{SECRET}-1", f"{SECRET}-2"]
-    assert [change.secret for change in changes] == [True] * 3
+    values = [f"{SECRET}-{number}" for number in (1, 2, 1, 2)]
+    assert [change.value for change in changes] == [*values, None]
+    assert [change.old for change in changes] == [None, *values]
+    assert [change.secret for change in changes] == [True] * 5
     assert all(map(withheld, changes))
 
 

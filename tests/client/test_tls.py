@@ -12,6 +12,7 @@ import pytest
 
 from snakepit_bridge import TLS, LocalServer, SessionContext, exceptions
 from snakepit_bridge.server import start
+from tests.wire_proxy import WireProxy
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl")
 
@@ -129,9 +130,37 @@ async def test_a_server_that_asks_for_certificates_knows_who_comes(encrypted: En
         assert author.name.startswith("certificate:")
     for identity in ((None, None), authority.sign("mallory", "DNS:alice")):
         ctx = SessionContext.connect(address, session_id="s", tls=TLS(authority.ca, *identity))
-        with pytest.raises(exceptions.ServerUnavailableError):
+        with pytest.raises(exceptions.ServerUnavailableError) as refused:
             await ctx.get_variable("x")
+        assert refused.value.facts["tls"] == "anonymous"
+        assert "TLS(ca, cert, key)" in str(refused.value)
         await ctx.aclose()
+
+
+async def test_whoever_encrypts_alone_is_told_so(encrypted: Encrypted, address: str) -> None:
+    server = encrypted.start(encrypted.authority.sign("server", "IP:127.0.0.1"))
+    for where, tls, fact, told in (
+        (server, None, "absent", "give tls="),
+        (address, encrypted.authority.ca, "refused", "without tls="),
+    ):
+        ctx = SessionContext.connect(where, session_id="s", tls=tls)
+        with pytest.raises(exceptions.ServerUnavailableError) as refused:
+            await ctx.get_variable("x")
+        assert refused.value.facts["tls"] == fact
+        # Whoever reads it has to be able to do something about it.
+        assert told in str(refused.value)
+        await ctx.aclose()
+
+
+async def test_a_server_that_went_away_is_no_matter_of_tls(proxy: WireProxy, session_id: str) -> None:
+    async with SessionContext.connect(proxy.address, session_id=session_id, timeout=1.0) as ctx:
+        await ctx.list_variables()
+        # From now on it accepts, and hangs up.
+        proxy.upstream = "127.0.0.1:1"
+        proxy.cut()
+        with pytest.raises((exceptions.ServerUnavailableError, exceptions.CallTimeoutError)) as refused:
+            await ctx.list_variables()
+        assert "tls" not in refused.value.facts
 
 
 def test_what_is_no_certificate_is_refused_before_connecting(tmp_path: Path) -> None:

@@ -40,6 +40,13 @@ impl Failure {
                  --tls-ca"
             ));
         }
+        if status.code() == Code::Unimplemented {
+            return Self::Failed(format!(
+                "what answers at {address} does not know what this command asks for, so it is older than this client, \
+                 snakepit {}, or no snakepit server: upgrade it; `snakepit doctor` says what it is",
+                env!("CARGO_PKG_VERSION")
+            ));
+        }
         if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled) {
             Self::unreachable(address, &message)
         } else {

@@ -15,19 +15,28 @@ pub(super) struct Progress {
     total: usize,
     done: usize,
     next: Instant,
+    wanted: bool,
     shown: bool,
 }
 
 impl Progress {
     pub(super) fn of(what: &str, total: usize) -> Self {
         let what = terminal::plain(what).into_owned();
-        Self { what, total, done: 0, next: Instant::now() + QUIET, shown: false }
+        let wanted = io::stderr().is_terminal();
+        Self { what, total, done: 0, next: Instant::now() + QUIET, wanted, shown: false }
+    }
+
+    /// The same of what is printed as it is done: where a terminal shows that, it tells enough, and would be mixed up.
+    pub(super) fn of_printing(what: &str, total: usize) -> Self {
+        let mut it = Self::of(what, total);
+        it.wanted &= terminal::size().is_none();
+        it
     }
 
     /// So many more are done.
     pub(super) fn step(&mut self, more: usize) {
         self.done += more;
-        if Instant::now() < self.next || !io::stderr().is_terminal() {
+        if !self.wanted || Instant::now() < self.next {
             return;
         }
         self.next = Instant::now() + EVERY;

@@ -100,12 +100,6 @@ pub(super) fn history(name: &str, versions: &[VariableVersion], as_objects: bool
     table::print(&["VERSION", "AT", "CHANGE", "VALUE", "BY", "REASON"], versions.iter().map(row).collect())
 }
 
-/// Facts below each other.
-pub(super) fn facts(facts: &[(String, String)]) -> io::Result<()> {
-    let width = facts.iter().map(|(name, _)| terminal::columns(name)).max().unwrap_or_default();
-    facts.iter().try_for_each(|(name, value)| line(&format!("{name:width$}  {}", terminal::plain(value))))
-}
-
 /// What a write was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Done {

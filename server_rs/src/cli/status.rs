@@ -9,7 +9,7 @@ use super::{
     EXIT_CODES, Failure,
     client::At,
     remote::{Remote, timed},
-    show,
+    show, table,
 };
 
 /// Sessions are counted up to here: counting all would take as long as listing them.
@@ -76,7 +76,7 @@ impl Status {
             fact("latency", format!("{:.2} ms", latency.as_secs_f64() * 1e3)),
         ];
         facts.extend(limits(&info).map(|(name, value)| fact(&format!("limit {name}"), value.to_string())));
-        Ok(show::facts(&facts)?)
+        Ok(table::block(&facts)?)
     }
 }
 

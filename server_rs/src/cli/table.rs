@@ -1,4 +1,4 @@
-//! Rows in columns, as wide as the terminal is.
+//! Rows in columns, as wide as the terminal is; where that leaves too little of them, a block for each row.
 
 use std::io;
 
@@ -6,14 +6,50 @@ use super::{show, terminal};
 
 /// No column is made narrower than this.
 const LEAST: usize = 3;
+/// What is cut shorter tells nothing.
+const LEGIBLE: usize = 8;
 const BETWEEN: &str = "  ";
 
-/// Prints rows under a header. Wider than the terminal, columns are cut; into a pipe everything goes.
+/// Prints rows under a header. Wider than the terminal, columns are cut, and if that left nothing to read, each row is a
+/// block of lines with everything in it; into a pipe everything goes.
 pub(super) fn print(header: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
-    let lines = lines(header, rows, terminal::size().map(|(columns, _)| columns));
+    let width = terminal::size().map(|(columns, _)| columns);
+    if !rows.is_empty() && width.is_some_and(|width| !legible(header, &rows, width)) {
+        for (index, row) in rows.into_iter().enumerate() {
+            if index > 0 {
+                show::line("")?;
+            }
+            block(&header.iter().map(|&title| title.to_owned()).zip(row).collect::<Vec<_>>())?;
+        }
+        return Ok(());
+    }
+    let lines = lines(header, rows, width);
     let (first, rest) = lines.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
     show::line(&terminal::bold(first))?;
     rest.iter().try_for_each(|line| show::line(line))
+}
+
+/// Prints what has a name and a value, below each other. What is empty is left out.
+pub(super) fn block(facts: &[(String, String)]) -> io::Result<()> {
+    let facts = || facts.iter().filter(|(_, value)| !value.is_empty());
+    let column = facts().map(|(name, _)| terminal::columns(name)).max().unwrap_or_default();
+    for (name, value) in facts() {
+        let missing = column - terminal::columns(name);
+        let name = format!("{}{:missing$}{BETWEEN}", terminal::bold(name), "");
+        terminal::wrapped(&name, column + BETWEEN.len(), &terminal::plain(value))
+            .iter()
+            .try_for_each(|line| show::line(line))?;
+    }
+    Ok(())
+}
+
+/// Whether every column keeps enough of what is in it.
+fn legible(header: &[&str], rows: &[Vec<String>], width: usize) -> bool {
+    let widest = |(column, title): (usize, &&str)| {
+        let cells = rows.iter().map(|row| terminal::columns(&terminal::plain(&row[column])));
+        cells.chain([terminal::columns(title)]).max().unwrap_or_default().min(LEGIBLE)
+    };
+    header.iter().enumerate().map(widest).sum::<usize>() + BETWEEN.len() * (header.len() - 1) <= width
 }
 
 /// The header and the rows, each a line of at most that many columns.

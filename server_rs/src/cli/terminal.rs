@@ -7,6 +7,7 @@ use std::{
 };
 
 use terminal_size::{Height, Width, terminal_size_of};
+use textwrap::{Options, WordSeparator::AsciiSpace, WordSplitter::NoHyphenation};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Its columns and lines. None: stdout is no terminal.
@@ -65,6 +66,30 @@ fn escaped(text: &str, escape: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Text behind a prefix of so many columns, on as many lines as it takes in the terminal, the further ones below the
+/// text. A pipe gets one line.
+pub(super) fn wrapped(prefix: &str, columns: usize, text: &str) -> Vec<String> {
+    let Some((width, _)) = size() else { return vec![format!("{prefix}{text}")] };
+    broken(prefix, columns, text, width)
+}
+
+fn broken(prefix: &str, columns: usize, text: &str, width: usize) -> Vec<String> {
+    // Too little room to keep all of it below the text.
+    let indent = " ".repeat(if columns * 2 > width { 2.min(columns) } else { columns });
+    let first = " ".repeat(columns);
+    let options = Options::new(width).word_separator(AsciiSpace).word_splitter(NoHyphenation);
+    let lines = textwrap::wrap(text, options.initial_indent(&first).subsequent_indent(&indent));
+    let line = |(index, line): (usize, Cow<'_, str>)| {
+        // Of a line that is empty the spaces are cut off.
+        if index == 0 {
+            format!("{prefix}{}", line.strip_prefix(&first).unwrap_or_default())
+        } else {
+            line.into_owned()
+        }
+    };
+    lines.into_iter().enumerate().map(line).collect()
+}
+
 /// How many columns it takes.
 pub(super) fn columns(text: &str) -> usize {
     text.width()
@@ -87,4 +112,28 @@ pub(super) fn cut(text: &str, width: usize) -> Cow<'_, str> {
         shown.push('…');
     }
     Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrapped_keeps_every_word_and_fits() {
+        let text = "a sentence with 温度 and one_word_that_is_much_longer_than_the_terminal_is_wide: 1, 2, 3";
+        for (width, prefix, indent) in
+            [(11, "ok    ", "  "), (40, "ok    ", "      "), (40, "a rather long name     ", "  ")]
+        {
+            let lines = broken(prefix, columns(prefix), text, width);
+            assert!(lines.iter().all(|line| columns(line) <= width), "{width}: {lines:?}");
+            assert!(lines[0].starts_with(prefix), "{lines:?}");
+            assert!(
+                lines[1..].iter().all(|line| columns(line) - columns(line.trim_start()) == indent.len()),
+                "{lines:?}"
+            );
+            let letters = |text: &str| text.replace(' ', "");
+            assert_eq!(letters(&lines.concat()), letters(&format!("{prefix}{text}")));
+        }
+        assert_eq!(broken("ok    ", 6, "", 40), ["ok    "]);
+    }
 }

@@ -13,6 +13,11 @@ use crate::{
 };
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How much a stream may have unread: what bounds the memory that one takes.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+/// All streams together: no further bound. The h2 crate ends a connection on which small frames are unread whose count,
+/// by 256 bytes each, is half of this; they would all be of watches that nobody reads, and it would end all calls.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// A connection that tells the server which protocol it speaks, and who does.
 pub type Connected = InterceptedService<Channel, Announce>;
@@ -99,6 +104,8 @@ pub async fn connect(address: &str, credentials: &Credentials) -> Result<Connect
     let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
         .map_err(|error| wrong(error.to_string()))?
         .connect_timeout(CONNECT_WITHIN)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .tcp_nodelay(true);
     if let Some(tls) = &credentials.tls {
         endpoint = endpoint.tls_config(tls.config()).map_err(|error| untrusted(innermost(&error)))?;

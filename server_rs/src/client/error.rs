@@ -44,6 +44,15 @@ impl From<Status> for CallError {
             let (reason, facts) = (info.reason.clone(), info.metadata.clone());
             return Self::Refused(Refused { reason, message, facts });
         }
+        if status.code() == Code::Unimplemented {
+            let client = env!("CARGO_PKG_VERSION");
+            let facts = [("server", "older"), ("client_release", client)];
+            return Self::Refused(Refused {
+                reason: "VERSION_UNSUPPORTED".into(),
+                message: format!("the server does not know this call, of snakepit {client}: it is older, upgrade it"),
+                facts: facts.map(|(name, fact)| (name.to_owned(), fact.to_owned())).into(),
+            });
+        }
         if status.code() == Code::DeadlineExceeded {
             return Self::Deadline(message);
         }

@@ -120,7 +120,10 @@ pub enum Error {
         session: Option<Arc<str>>,
     },
     /// Client and server do not speak the same protocol version.
-    #[error("this server speaks api version {server}, the client {client}; upgrade the older one")]
+    #[error(
+        "this server, snakepit {}, speaks protocol {server}, and the client protocol {client}: upgrade the older one",
+        env!("CARGO_PKG_VERSION")
+    )]
     VersionUnsupported {
         /// The server's api version.
         server: u32,

@@ -43,20 +43,22 @@ impl VariableService for Variables {
         let written = self.0.store.write(&id, write, author, &caller.principal).await?;
         caller.made(written.position.revision);
         let (revision, incarnation) = convert::position(written.position);
-        let outcomes = if caller.may(Role::ReadSecret) || written.outcomes.iter().all(|outcome| outcome.value.is_none())
-        {
-            convert::outcomes(&written.outcomes, |_| false)
+        let secrets = caller.may(Role::ReadSecret);
+        let outcomes = if written.outcomes.iter().all(|outcome| outcome.value.is_none()) {
+            convert::outcomes(&written.outcomes, |_| false, secrets)
         } else {
             // Adding nothing to a secret is no way to read it.
-            let view = self.0.store.session(&id, None).await?;
-            // A repeat may tell of a version that was a secret's before the variable was declared anew.
+            let view = self.0.store.session(&id, None).await.ok();
+            // A repeat may tell of a version that was a secret's before the variable was declared anew. What is no longer
+            // there to be asked may have been one.
             let secret = |outcome: &Outcome| {
-                view.state.variable(&outcome.name).is_none_or(|variable| variable.spec.secret)
-                    || view.state.history(&outcome.name).is_some_and(|mut records| {
+                let Some(state) = view.as_ref().map(|view| &view.state) else { return true };
+                state.variable(&outcome.name).is_none_or(|variable| variable.spec.secret)
+                    || state.history(&outcome.name).is_some_and(|mut records| {
                         records.any(|record| record.version == outcome.version && record.secret)
                     })
             };
-            convert::outcomes(&written.outcomes, secret)
+            convert::outcomes(&written.outcomes, secret, secrets)
         };
         Ok(Response::new(WriteVariablesResponse { revision, incarnation, outcomes }))
     }

@@ -54,13 +54,15 @@ pub(crate) fn record_kind(kind: RecordKind) -> proto::ChangeKind {
     }
 }
 
-/// What an operation did; `withheld` leaves out what the server computed.
-pub(crate) fn outcome(outcome: &Outcome, withheld: bool) -> proto::OperationOutcome {
+/// What an operation did.
+pub(crate) fn outcome(outcome: &Outcome) -> proto::OperationOutcome {
     proto::OperationOutcome {
         name: outcome.name.to_string(),
         changed: outcome.changed,
         version: outcome.version,
-        value: outcome.value.as_deref().filter(|_| !withheld).map(value::encode),
+        value: outcome.value.as_deref().map(value::encode),
+        // Whether it is one changes with the variable, so it is nothing to keep.
+        secret: false,
     }
 }
 

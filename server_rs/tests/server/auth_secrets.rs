@@ -80,6 +80,7 @@ async fn a_repeated_write_does_not_tell_what_it_computed_of_a_secret() {
         };
         let outcome: OperationOutcome =
             writer.variables().write_variables(request).await.unwrap().into_inner().outcomes.remove(0);
+        assert!(outcome.secret);
         (outcome.version, outcome.value)
     };
     assert_eq!(outcome().await, (2, None));

@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use snakepit_server::{
-    client::{CallError, CallOptions, Client, Session, Streamed},
-    proto::{ToolFailure, ToolSpec},
+    client::{CallError, CallOptions, Client, Credentials, Session, Streamed, connect},
+    proto::{ToolFailure, ToolSpec, WatchMode, variable_service_client::VariableServiceClient},
 };
 
 use crate::{setup::*, worker::*};
@@ -109,4 +109,46 @@ async fn nobody_at_the_address_is_told_as_such() {
     let Err(CallError::Transport(told)) = Client::connect(&address).await.map(|_| ()) else { panic!() };
     assert!(told.contains(&address), "{told}");
     assert!(matches!(Client::connect("no address").await, Err(CallError::Transport(_))));
+}
+
+/// HTTP/2's flood protection of this client ended the connection, and all calls on it, when some ten thousand small
+/// messages were unread there.
+#[tokio::test]
+async fn watches_that_nobody_reads_leave_the_connection_to_others() {
+    let server = TestServer::start().await;
+    let session = server.session().await;
+    session.integers(["v"]).await;
+    let connected = connect(&server.address.to_string(), &Credentials::default()).await.unwrap();
+    let mut watching = VariableServiceClient::new(connected.clone());
+    let mut unread = Vec::new();
+    for _ in 0..32 {
+        let mut watch = watching.watch_variables(session.watch_of(WatchMode::Every)).await.unwrap().into_inner();
+        watch.message().await.unwrap();
+        unread.push(watch);
+    }
+    let mut reader = watching.watch_variables(session.watch_of(WatchMode::Every)).await.unwrap().into_inner();
+    let first = reader.message().await.unwrap().unwrap().revision;
+    for turn in 1..=1_500 {
+        session.write([set("v", int(turn))]).await;
+        // Each is sent before the next is made, so none of them shares a frame.
+        while reader.message().await.unwrap().unwrap().revision < first + u64::try_from(turn).unwrap() {}
+    }
+    for mut watch in unread {
+        let next = watch.message().await.unwrap().unwrap().revision;
+        assert_eq!(next, first + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_an_older_server_does_not_know_names_this_release() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (_reporter, health) = tonic_health::server::health_reporter();
+    let incoming = tonic::transport::server::TcpIncoming::from(listener);
+    let served = tokio::spawn(tonic::transport::Server::builder().add_service(health).serve_with_incoming(incoming));
+    let client = Client::connect(&address).await.unwrap();
+    let Err(CallError::Refused(refused)) = client.session("s").await else { panic!() };
+    assert_eq!(refused.reason, "VERSION_UNSUPPORTED");
+    assert_eq!(refused.facts["client_release"], env!("CARGO_PKG_VERSION"));
+    served.abort();
 }

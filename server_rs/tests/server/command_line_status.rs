@@ -121,17 +121,25 @@ impl ServerService for Other {
     }
 }
 
-async fn other(answer: Result<GetServerInfoResponse, Box<Status>>) -> Vec<Json> {
+/// Runs a command against a server that answers nothing but this.
+async fn at_other(
+    answer: Result<GetServerInfoResponse, Box<Status>>,
+    command: impl FnOnce(&str) -> Output + Send + 'static,
+) -> Output {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let incoming = tonic::transport::server::TcpIncoming::from(listener);
     let served = tonic::transport::Server::builder().add_service(ServerServiceServer::new(Other(answer)));
     let served = tokio::spawn(served.serve_with_incoming(incoming));
-    let directory = tempfile::tempdir().unwrap();
-    let run = move || doctor(&address, directory.path(), &["--json", "--no-write"]);
-    let found = findings(&tokio::task::spawn_blocking(run).await.unwrap());
+    let output = tokio::task::spawn_blocking(move || command(&address)).await.unwrap();
     served.abort();
-    found
+    output
+}
+
+async fn other(answer: Result<GetServerInfoResponse, Box<Status>>) -> Vec<Json> {
+    let directory = tempfile::tempdir().unwrap();
+    let run = move |address: &str| doctor(address, directory.path(), &["--json", "--no-write"]);
+    findings(&at_other(answer, run).await)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -155,4 +163,16 @@ async fn a_server_that_does_not_fit_is_said_so_in_a_sentence() {
     let found = other(Err(Box::new(Status::with_error_details(Code::FailedPrecondition, "no", details)))).await;
     let (told, what) = verdict(&found, "versions");
     assert!(told == "fail" && what.contains("protocol 99"), "{what}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_older_server_does_not_know_is_said_so_in_a_sentence() {
+    let list =
+        |address: &str| snakepit().args(["tool", "list", "--session", "s", "--address", address]).output().unwrap();
+    let output = at_other(Ok(GetServerInfoResponse::default()), list).await;
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    for word in ["older than this client", env!("CARGO_PKG_VERSION"), "upgrade"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
 }

@@ -13,6 +13,10 @@ mod canary;
 mod client;
 mod command_line;
 mod command_line_apply;
+#[cfg(unix)]
+mod command_line_narrow;
+#[cfg(unix)]
+mod command_line_progress;
 mod command_line_reference;
 mod command_line_session;
 mod command_line_status;

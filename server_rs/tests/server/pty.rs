@@ -4,7 +4,7 @@ use std::{
     fs::{File, OpenOptions},
     io::Read as _,
     os::unix::ffi::OsStrExt as _,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     time::Duration,
 };
@@ -23,7 +23,18 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    pub fn run(mut command: Command, columns: u16, lines: u16) -> Self {
+    pub fn run(command: Command, columns: u16, lines: u16) -> Self {
+        Self::with(command, columns, lines, None)
+    }
+
+    /// One that has the command's stderr; what it prints goes into a pipe.
+    pub fn of_stderr(command: Command, columns: u16, lines: u16) -> (Self, ChildStdout) {
+        let mut terminal = Self::with(command, columns, lines, Some(Stdio::piped()));
+        let printed = terminal.child.stdout.take().unwrap();
+        (terminal, printed)
+    }
+
+    fn with(mut command: Command, columns: u16, lines: u16, stdout: Option<Stdio>) -> Self {
         let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&controller).unwrap();
         unlockpt(&controller).unwrap();
@@ -33,7 +44,8 @@ impl Terminal {
         tcsetwinsize(&controller, size(columns, lines)).unwrap();
         let user = OpenOptions::new().read(true).write(true).open(path).unwrap();
         let end = || Stdio::from(user.try_clone().unwrap());
-        let child = command.env("TERM", "xterm").stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        let child =
+            command.env("TERM", "xterm").stdin(end()).stdout(stdout.unwrap_or_else(end)).stderr(end()).spawn().unwrap();
         // Its own ends are closed with it: else nobody learns that the child's are.
         drop(command);
         let (writes, written) = channel();
@@ -80,6 +92,14 @@ impl Terminal {
             let part = self.written.recv_timeout(Duration::from_mins(1)).unwrap();
             self.seen.push_str(&String::from_utf8_lossy(&part));
         }
+    }
+
+    /// Whether this has been written, or is within that time.
+    pub fn sees(&mut self, text: &str, within: Duration) -> bool {
+        if let Ok(part) = self.written.recv_timeout(within) {
+            self.seen.push_str(&String::from_utf8_lossy(&part));
+        }
+        self.seen.contains(text)
     }
 
     /// Forgets the screens so far.

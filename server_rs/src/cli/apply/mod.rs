@@ -148,13 +148,15 @@ impl Apply {
             show::line(&terminal::coloured(&format!("+ session {session}"), "32"))?;
         }
         for (sign, what) in items.iter().filter_map(Item::told) {
-            let line = format!("{sign} {}", terminal::plain(&what));
-            show::line(&match sign {
-                '+' => terminal::coloured(&line, "32"),
-                '~' => terminal::coloured(&line, "33"),
-                '-' => terminal::coloured(&line, "31"),
-                _ => line.into(),
-            })?;
+            let colour = match sign {
+                '+' => Some("32"),
+                '~' => Some("33"),
+                '-' => Some("31"),
+                _ => None,
+            };
+            for line in terminal::wrapped(&format!("{sign} "), 2, &terminal::plain(&what)) {
+                show::line(&colour.map_or_else(|| line.as_str().into(), |colour| terminal::coloured(&line, colour)))?;
+            }
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use snakepit_server::{
     variable::{Spec, Timestamp},
 };
 
-use super::super::{json as values, spec};
+use super::super::{json as values, progress::Progress, spec};
 
 pub(super) const FORMAT: &str = r#"For each session one line that says what it is, then for each name its versions, oldest first:
   {"kind": "session", "session": ID, "incarnation": HEX, "revision": N, ...}
@@ -26,9 +26,12 @@ pub(in super::super) const HEADER: &str = "snakepit export";
 pub(super) fn print(sessions: &[Archived], with_secrets: bool) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     writeln!(out, "{}", json!({"kind": HEADER, "format": 1}))?;
+    let names = sessions.iter().map(|it| it.kept.versions.len()).sum();
+    let mut progress = Progress::of_printing("exporting", names);
     for Archived { session, kept } in sessions {
         writeln!(out, "{}", of_session(session, kept))?;
         for (name, versions) in &kept.versions {
+            progress.step(1);
             let spec = kept.specs.get(name);
             let Some((newest, earlier)) = versions.split_last() else { continue };
             let secret = spec.is_some_and(|spec| spec.secret);

@@ -97,6 +97,8 @@ impl Report {
         }
         let (what, next) = (terminal::plain(what), terminal::plain(next));
         let next = if next.is_empty() { String::new() } else { format!("; {next}") };
-        Ok(show::line(&format!("{}  {check}: {what}{next}", terminal::coloured(&format!("{word:4}"), colour)))?)
+        let word = format!("{}  ", terminal::coloured(&format!("{word:4}"), colour));
+        let lines = terminal::wrapped(&word, 6, &format!("{check}: {what}{next}"));
+        Ok(lines.iter().try_for_each(|line| show::line(line))?)
     }
 }

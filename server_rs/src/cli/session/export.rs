@@ -43,7 +43,7 @@ async fn session(remote: &Remote, id: &str, with_secrets: bool, out: &mut impl i
     let session = found(remote, id).await?;
     let secrets = if with_secrets { secrets(remote, id, &variables).await? } else { HashMap::new() };
     writeln!(out, "{}", of_session(&session, revision, &variables))?;
-    let mut progress = Progress::of(&format!("exporting {id}"), variables.len());
+    let mut progress = Progress::of_printing(&format!("exporting {id}"), variables.len());
     for mut variable in variables {
         let secret = variable.spec.as_ref().is_some_and(|spec| spec.secret);
         if let Some(now) = secrets.get(&variable.name) {

@@ -100,7 +100,7 @@ impl Session {
             Command::List { pattern } => list(&remote, pattern, json).await,
             Command::Show { id } => {
                 let session = found(&remote, &id).await?;
-                Ok(if json { show::line(&as_json(&session).to_string()) } else { show::facts(&facts(&session)) }?)
+                Ok(if json { show::line(&as_json(&session).to_string()) } else { table::block(&facts(&session)) }?)
             }
             Command::Create { id, ttl, metadata } => {
                 let request = CreateSessionRequest {

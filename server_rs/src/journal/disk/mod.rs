@@ -12,6 +12,7 @@ mod reader;
 mod recovery;
 mod rows;
 mod schema;
+mod strays;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -157,6 +157,9 @@ impl Reader<'_> {
         loop {
             let begin = end.saturating_sub(STEP).max(oldest - 1);
             let events = self.events(begin, end);
+            if end == folded && events.last().is_none_or(|event| event.position.revision != folded) {
+                self.lost(format!("its event of revision {folded} is missing, and what came after it may be"));
+            }
             let remembered = |event: &Arc<Event>| life.last_event.since(event.time) <= windows.idempotency_age;
             let more = begin >= oldest && events.first().is_some_and(remembered);
             for event in events.into_iter().rev() {

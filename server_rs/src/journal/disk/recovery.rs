@@ -8,6 +8,7 @@ use rusqlite::{Connection, Row};
 use super::{
     reader::{Reader, Thoroughness},
     rows::{Damage, LifeKey, RowKey, record},
+    strays,
     writer::Tail,
 };
 use crate::{
@@ -65,7 +66,15 @@ pub(super) fn read(db: &Connection, windows: &Windows, thoroughness: Thoroughnes
         let problem = format!("what follows cannot be read: {error}");
         contents.losses.push(Loss { session: None, problem });
     }
-    contents.losses.extend(integrity(db));
+    let broken = integrity(db);
+    if broken.is_empty() {
+        let strays = strays::find(db, thoroughness);
+        contents.losses.extend(strays.unwrap_or_else(|error| {
+            let problem = format!("whether there are rows that belong to nothing cannot be read: {error}");
+            vec![Loss { session: None, problem }]
+        }));
+    }
+    contents.losses.extend(broken);
     contents
 }
 

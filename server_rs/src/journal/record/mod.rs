@@ -91,7 +91,7 @@ fn read_idempotency(idempotency: kept::Idempotency) -> Result<Idempotency, Unrea
 }
 
 fn outcomes(outcomes: &[Outcome]) -> Vec<proto::OperationOutcome> {
-    outcomes.iter().map(|outcome| wire::outcome(outcome, false)).collect()
+    outcomes.iter().map(wire::outcome).collect()
 }
 
 fn read_outcomes(outcomes: Vec<proto::OperationOutcome>) -> Result<Arc<[Outcome]>, Unreadable> {

@@ -59,12 +59,18 @@ pub(in crate::service) fn version(record: &VersionRecord, secret: bool) -> proto
     }
 }
 
-/// What a write did. `withheld` says of which outcomes the caller may not see what the server computed.
+/// What a write did. `secret` says of which outcomes with a value it is a secret's.
 pub(in crate::service) fn outcomes(
     outcomes: &[Outcome],
-    withheld: impl Fn(&Outcome) -> bool,
+    secret: impl Fn(&Outcome) -> bool,
+    secrets: Show,
 ) -> Vec<proto::OperationOutcome> {
-    outcomes.iter().map(|outcome| wire::outcome(outcome, withheld(outcome))).collect()
+    let outcome = |outcome: &Outcome| {
+        let secret = outcome.value.is_some() && secret(outcome);
+        let told = wire::outcome(outcome);
+        proto::OperationOutcome { secret, value: told.value.filter(|_| secrets || !secret), ..told }
+    };
+    outcomes.iter().map(outcome).collect()
 }
 
 /// One change of an event. `state` is a later state of the session, which knows the specs.

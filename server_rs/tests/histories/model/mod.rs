@@ -92,7 +92,13 @@ impl Model {
                 }
             };
             let name = operation.name.clone();
-            outcomes.push(OperationOutcome { name, changed: change.is_some(), version, value: reported });
+            outcomes.push(OperationOutcome {
+                name,
+                changed: change.is_some(),
+                version,
+                value: reported,
+                secret: false,
+            });
             if let Some((kind, content)) = change {
                 let (spec, value) = content.unzip();
                 let variable = Variable {
