@@ -18,7 +18,9 @@ class RunningCall:
         caller: who calls, as it said itself; not verified unless there is authentication.
         session_id: the caller's session.
         wants_chunks: whether the caller reads what the tool yields; if not, it only gets the result.
-        traceparent: the W3C trace context of the caller, "" if it sent none; calls made here pass it on.
+        traceparent: the W3C trace context of the caller, "" if it sent none; requests made here pass it on. With
+            opentelemetry-api installed it is the current context too.
+        tracestate: what tracing systems add to it.
         cancelled: whether nobody waits for the result any more. An async tool is cancelled, and a generator closed at
             its next `yield`, without asking; any other function has to look, and to return.
     """
@@ -32,6 +34,7 @@ class RunningCall:
         "session_id",
         "tool",
         "traceparent",
+        "tracestate",
         "wants_chunks",
     )
 
@@ -45,6 +48,7 @@ class RunningCall:
         session_id: str,
         wants_chunks: bool,
         traceparent: str,
+        tracestate: str,
         time_left: float,
     ) -> None:
         self.call_id = call_id
@@ -54,6 +58,7 @@ class RunningCall:
         self.session_id = session_id
         self.wants_chunks = wants_chunks
         self.traceparent = traceparent
+        self.tracestate = tracestate
         self.cancelled = False
         self._deadline = time.monotonic() + time_left
 

@@ -47,14 +47,22 @@ class BridgeError(Exception):
     Attributes:
         reason: the server's reason (an ErrorReason without its prefix), or None if no server gave one.
         facts: what the error is about, as text; which keys there are depends on the class.
+        request_id: what the failed request is known by in the server's log; None if there was no request.
     """
 
     reason: str | None = None
 
     def __init__(
-        self, message: str, /, facts: Mapping[str, object] | None = None, *, reason: str | None = None
+        self,
+        message: str,
+        /,
+        facts: Mapping[str, object] | None = None,
+        *,
+        reason: str | None = None,
+        request_id: str | None = None,
     ) -> None:
         super().__init__(message)
+        self.request_id = request_id
         self.facts: dict[str, str] = {key: str(fact) for key, fact in (facts or {}).items()}
         if reason is not None:
             self.reason = reason
@@ -75,14 +83,16 @@ class BridgeError(Exception):
 
     def __str__(self) -> str:
         # KeyError, a base of some of these, would print the repr.
-        return self.message
+        return f"{self.message} (request {self.request_id})" if self.request_id else self.message
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.message, self.facts, self.reason)
+        return _rebuild, (type(self), self.message, self.facts, self.reason, self.request_id)
 
 
-def _rebuild(cls: type[BridgeError], message: str, facts: dict[str, str], reason: str | None) -> BridgeError:
-    return cls(message, facts, reason=reason)
+def _rebuild(
+    cls: type[BridgeError], message: str, facts: dict[str, str], reason: str | None, request_id: str | None
+) -> BridgeError:
+    return cls(message, facts, reason=reason, request_id=request_id)
 
 
 class SessionError(BridgeError):
@@ -301,13 +311,13 @@ class ToolFailedError(_AboutToolError):
         return self.facts.get("traceback", "")
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild_failed, (self.message, self.facts)
+        return _rebuild_failed, (self.message, self.facts, self.request_id)
 
 
-def _rebuild_failed(message: str, facts: dict[str, str]) -> BridgeError:
+def _rebuild_failed(message: str, facts: dict[str, str], request_id: str | None) -> BridgeError:
     from snakepit_bridge.failures import failed_class
 
-    return failed_class(tuple(facts.get("bases", "").split(",")))(message, facts)
+    return failed_class(tuple(facts.get("bases", "").split(",")))(message, facts, request_id=request_id)
 
 
 class ServerUnavailableError(BridgeError):
@@ -376,6 +386,6 @@ for _reason, _class in _BY_REASON.items():
     _class.reason = _reason
 
 
-def from_reason(reason: str, message: str, facts: Mapping[str, str]) -> BridgeError:
+def from_reason(reason: str, message: str, facts: Mapping[str, str], request_id: str | None = None) -> BridgeError:
     """Builds the error that belongs to a server's reason; a reason unknown here is a plain BridgeError."""
-    return _BY_REASON.get(reason, BridgeError)(message, facts, reason=reason)
+    return _BY_REASON.get(reason, BridgeError)(message, facts, reason=reason, request_id=request_id)

@@ -37,6 +37,7 @@ def translate(
     error: grpc.RpcError,
     address: str,
     within: float | None = None,
+    request_id: str | None = None,
     *,
     release: str | None = None,
     encrypted: bool = False,
@@ -47,14 +48,24 @@ def translate(
         error: how it failed.
         address: where.
         within: how many seconds it had.
+        request_id: what it was sent as; the server's word counts, if it said one.
         release: the server's; None if nothing has ever been heard from it.
         encrypted: whether this client encrypts.
     """
-    code, details = error.code(), error.details() or ""
-    info = _error_info(error)
+    info, said = _parsed(error)
     if info is not None:
         reason, given = info
-        return from_reason(reason, details, given)
+        built = from_reason(reason, error.details() or "", given)
+    else:
+        built = _without_reason(error, address, within, release, encrypted=encrypted)
+    built.request_id = said or request_id
+    return built
+
+
+def _without_reason(
+    error: grpc.RpcError, address: str, within: float | None, release: str | None, *, encrypted: bool
+) -> BridgeError:
+    code, details = error.code(), error.details() or ""
     facts: dict[str, object] = {"address": address}
     built: BridgeError
     match code:
@@ -109,23 +120,27 @@ def _untrusted(details: str) -> str | None:
     return f"the handshake failed ({details})" if "handshake failed" in details.lower() else None
 
 
-def _error_info(error: grpc.RpcError) -> tuple[str, dict[str, str]] | None:
+def _parsed(error: grpc.RpcError) -> tuple[tuple[str, dict[str, str]] | None, str]:
+    """The server's reason and its facts, if it gave one, and the id that it knows the request by, or ""."""
     for item in error.trailing_metadata() or ():
         if item.key == "grpc-status-details-bin" and isinstance(item.value, bytes):
             return _parse_details(item.value)
-    return None
+    return None, ""
 
 
-def _parse_details(raw: bytes) -> tuple[str, dict[str, str]] | None:
+def _parse_details(raw: bytes) -> tuple[tuple[str, dict[str, str]] | None, str]:
     from google.protobuf.message import DecodeError
-    from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untyped]
+    from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo  # type: ignore[import-untyped]
     from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
-    info = ErrorInfo()
+    info, request = ErrorInfo(), RequestInfo()
+    reason = None
     try:
         for detail in Status.FromString(raw).details:
             if detail.Unpack(info) and info.domain == _DOMAIN:
-                return info.reason, dict(info.metadata)
+                reason = info.reason, dict(info.metadata)
+            else:
+                detail.Unpack(request)
     except DecodeError:
-        return None
-    return None
+        return None, ""
+    return reason, request.request_id

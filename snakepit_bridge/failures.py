@@ -7,7 +7,7 @@ import traceback
 from functools import lru_cache
 from pathlib import Path
 
-from snakepit_bridge.exceptions import ToolFailedError
+from snakepit_bridge.exceptions import BridgeError, ToolFailedError
 from snakepit_bridge.v1 import tool_pb2 as pb
 
 _MESSAGE_CHARACTERS = 16_384
@@ -30,7 +30,9 @@ def failure_to_wire(error: BaseException, *, with_traceback: bool = False) -> pb
     return failure
 
 
-def failure_from_wire(failure: pb.ToolFailure, tool: str, call_id: str) -> ToolFailedError:
+def failure_from_wire(
+    failure: pb.ToolFailure, tool: str, call_id: str, request_id: str | None = None
+) -> ToolFailedError:
     """The exception for a failed call."""
     # Only built-in names matter here, and none has a comma.
     bases = tuple(name for name in failure.bases if _builtin(name) is not None)
@@ -44,7 +46,7 @@ def failure_from_wire(failure: pb.ToolFailure, tool: str, call_id: str) -> ToolF
         "traceback": failure.traceback,
     }
     said = f"{failure.type}: {failure.message}" if failure.message else failure.type
-    return failed_class(bases)(f"tool {tool!r} failed with {said}", facts)
+    return failed_class(bases)(f"tool {tool!r} failed with {said}", facts, request_id=request_id)
 
 
 @lru_cache(maxsize=256)
@@ -73,7 +75,8 @@ def _builtin(name: str) -> type[Exception] | None:
 
 def _said(error: BaseException) -> str:
     try:
-        return str(error)
+        # Without the id of a request that the tool made: the caller's own is told, and a model may read this.
+        return error.message if isinstance(error, BridgeError) else str(error)
     except BaseException as broken:
         return f"its message cannot be made: {type(broken).__name__}"
 

@@ -11,6 +11,7 @@ import grpc
 from snakepit_bridge.exceptions import BridgeError
 from snakepit_bridge.jitter import jittered
 from snakepit_bridge.mirror import Feed, Snapshot, known, merge
+from snakepit_bridge.outgoing import new_request_id, sent_with
 from snakepit_bridge.v1 import variable_pb2 as pb
 
 if TYPE_CHECKING:
@@ -104,9 +105,8 @@ class MirrorFeed:
             if session.closing.is_set():
                 return False
             self._watched = tracked
-            call = self._call = session.connection.variable.WatchVariables(
-                request, metadata=session.connection.metadata
-            )
+            metadata = sent_with(session.connection.metadata, new_request_id())
+            call = self._call = session.connection.variable.WatchVariables(request, metadata=metadata)
             if not self._mirror.tracked <= tracked:
                 # Tracked since, by a thread that found no stream to end.
                 call.cancel()

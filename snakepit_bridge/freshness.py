@@ -161,12 +161,15 @@ class Freshness:
         session, newest = self._session, self._mirror.newest
         facts = cause.facts | {"session": session.session_id, "max_staleness": f"{session.settings.max_staleness:g}"}
         if newest is None or not newest.names >= tracked:
-            raise ServerUnavailableError(f"values were never read from the server: {cause}", facts) from None
+            message = f"values were never read from the server: {cause.message}"
+            raise ServerUnavailableError(message, facts, request_id=cause.request_id) from None
         age = self._age()
         if not self._usable(tracked):
+            most = f"max_staleness={session.settings.max_staleness:g} s"
             raise ServerUnavailableError(
-                f"values are {age:.1f} s old, more than max_staleness={session.settings.max_staleness:g} s: {cause}",
+                f"values are {age:.1f} s old, more than {most}: {cause.message}",
                 facts | {"age": f"{age:.3f}"},
+                request_id=cause.request_id,
             ) from None
         with self._lock:
             warn, self._warned = not self._warned, True

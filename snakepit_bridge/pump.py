@@ -6,6 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -14,6 +16,7 @@ from snakepit_bridge.changes import Change, Teller
 from snakepit_bridge.exceptions import BridgeError, CompactedError, ServerUnavailableError
 from snakepit_bridge.feed import FIRST_PAUSE, LONGEST_PAUSE
 from snakepit_bridge.jitter import jittered
+from snakepit_bridge.outgoing import new_request_id, sent_with
 from snakepit_bridge.v1 import variable_pb2 as pb
 
 if TYPE_CHECKING:
@@ -54,7 +57,9 @@ class Pump:
                 return
             self.started = True
             self._session.adopt(self)
-            self._thread = threading.Thread(target=self._run, name="snakepit-watch", daemon=True)
+            # Whose trace it belongs to is who asks for its first change.
+            run = partial(copy_context().run, self._run)
+            self._thread = threading.Thread(target=run, name="snakepit-watch", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
@@ -124,7 +129,7 @@ class Pump:
 
     def _follow(self) -> BridgeError | None:
         """One stream, until it ends; tells why."""
-        session = self._session
+        session, request_id = self._session, new_request_id()
         request = pb.WatchVariablesRequest(
             session_id=session.session_id,
             incarnation=session.incarnation,
@@ -136,15 +141,14 @@ class Pump:
         with self._room:
             if self._ended:
                 return None
-            call = self._call = session.connection.variable.WatchVariables(
-                request, metadata=session.connection.metadata
-            )
+            metadata = sent_with(session.connection.metadata, request_id)
+            call = self._call = session.connection.variable.WatchVariables(request, metadata=metadata)
         parts: list[pb.Variable] = []
         try:
             for message in call:
                 self._take(message, parts)
         except grpc.RpcError as error:
-            return session.translated(error)
+            return session.translated(error, request_id=request_id)
         except BridgeError as error:
             return error
         finally:

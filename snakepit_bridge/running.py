@@ -18,6 +18,7 @@ from snakepit_bridge.declared import Declared
 from snakepit_bridge.failures import failure_to_wire
 from snakepit_bridge.plain import put
 from snakepit_bridge.tools import ToolResult
+from snakepit_bridge.traces import carry_on
 from snakepit_bridge.transport import ASYNCIO, BLOCKING, Waiting, finish
 from snakepit_bridge.v1 import tool_pb2 as pb
 from snakepit_bridge.values import decode
@@ -76,6 +77,7 @@ class Run:
             session_id=dispatch.session_id,
             wants_chunks=dispatch.chunk_credit > 0,
             traceparent=dispatch.traceparent,
+            tracestate=dispatch.tracestate,
             time_left=left.seconds + left.nanos / 1e9,
         )
 
@@ -134,7 +136,7 @@ class Run:
             self.refuse(asyncio.CancelledError())
 
     def _run(self) -> None:
-        CURRENT.set(self.call)
+        self._enter()
         declared = self._offer.declared
         try:
             value = declared.function(**self._bound())
@@ -152,7 +154,7 @@ class Run:
     async def _run_in_task(self) -> None:
         # Nothing may leave this: SystemExit would end the loop, and whatever else runs in it.
         self._task = asyncio.current_task()
-        CURRENT.set(self.call)
+        self._enter()
         declared = self._offer.declared
         try:
             if self.call.cancelled:
@@ -169,6 +171,10 @@ class Run:
         except BaseException as error:
             answer = self._failure(error)
         self._answer(answer)
+
+    def _enter(self) -> None:
+        CURRENT.set(self.call)
+        carry_on(self.call)
 
     def _bound(self) -> dict[str, Any]:
         arguments = {entry.key: decode(entry.value) for entry in self._arguments.entries}

@@ -24,6 +24,7 @@ from snakepit_bridge.failed_rpcs import translate, unsupported
 from snakepit_bridge.freshness import Freshness
 from snakepit_bridge.jitter import jittered
 from snakepit_bridge.mirror import Feed, Mirror, Snapshot
+from snakepit_bridge.outgoing import new_request_id, sent_with
 from snakepit_bridge.serving import Serving
 from snakepit_bridge.settings import Settings, refuse_pickle, user
 from snakepit_bridge.transport import API_VERSION, ASYNCIO, BLOCKING, Connection, Waiting, finish, in_thread
@@ -136,16 +137,17 @@ class Session:
         return (await self.call(waiting, self.connection.session.GetSession, request)).session
 
     async def call(self, waiting: Waiting, method: grpc.UnaryUnaryMultiCallable[Any, T], request: Any) -> T:
-        """One rpc within `timeout`, sent again while the server is away; every request is safe to repeat.
+        """One rpc within `timeout`, sent again, by the same id, while the server is away; each is safe to repeat.
 
         Only a server that has answered before is waited for: a wrong address is told at once.
         """
-        within = self.settings.timeout
+        within, request_id = self.settings.timeout, new_request_id()
         deadline = time.monotonic() + within
         pause = _FIRST_PAUSE
         while True:
             try:
-                reply = await self.call_once(waiting, method, request, max(deadline - time.monotonic(), 0.001))
+                left = max(deadline - time.monotonic(), 0.001)
+                reply = await self.call_once(waiting, method, request, left, request_id=request_id)
             except BridgeError as failure:
                 left = deadline - time.monotonic()
                 if not isinstance(failure, ServerUnavailableError) or not self._met or left <= pause:
@@ -164,25 +166,29 @@ class Session:
         within: float,
         *,
         bare: bool = False,
+        request_id: str | None = None,
     ) -> T:
         """One rpc, never repeated."""
+        request_id = request_id or new_request_id()
         try:
             metadata = self.connection.credentials if bare else self.connection.metadata
-            return await waiting.call(method, request, within, metadata)
+            return await waiting.call(method, request, within, sent_with(metadata, request_id))
         except grpc.RpcError as error:
-            raise self.translated(error, within) from None
+            raise self.translated(error, within, request_id) from None
         except ValueError:
             # How grpcio says that the channel was closed meanwhile.
             if self.closing.is_set():
                 raise self.closed() from None
             raise
 
-    def translated(self, error: grpc.RpcError, within: float | None = None) -> BridgeError:
+    def translated(
+        self, error: grpc.RpcError, within: float | None = None, request_id: str | None = None
+    ) -> BridgeError:
         """The exception for a failed rpc."""
         if self.closing.is_set():
             return self.closed()
         encrypted = self.settings.tls is not None
-        return translate(error, self.address, within, release=self.server_release, encrypted=encrypted)
+        return translate(error, self.address, within, request_id, release=self.server_release, encrypted=encrypted)
 
     def closed(self) -> SessionClosedError:
         """What is raised once it was closed."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from snakepit_bridge.current import CURRENT
 from snakepit_bridge.exceptions import BridgeError, CallTimeoutError, InvalidRequestError, ServerUnavailableError
 from snakepit_bridge.failures import failure_from_wire
+from snakepit_bridge.outgoing import new_request_id, sent_with
 from snakepit_bridge.plain import put
 from snakepit_bridge.tool_wire import call_from_wire, duration, status_from_wire, tool_from_wire
 from snakepit_bridge.tools import CallStatus, Tool, ToolStatus
@@ -19,8 +19,9 @@ from snakepit_bridge.v1 import tool_pb2 as pb
 from snakepit_bridge.values import decode
 
 if TYPE_CHECKING:
+    from snakepit_bridge.outgoing import Metadata
     from snakepit_bridge.session import Session
-    from snakepit_bridge.transport import Metadata, Waiting
+    from snakepit_bridge.transport import Waiting
 
 _PAGE = 1000
 # The server's word about a deadline is to come before gRPC's own.
@@ -48,10 +49,11 @@ class Request:
     Attributes:
         message: as it is sent.
         within: the gRPC deadline, in seconds; None: the server sees to it alone.
-        metadata: the token, and the trace context of the tool that calls, if there are such.
+        request_id: what it is known by in the server's log.
+        metadata: what it is sent with.
     """
 
-    __slots__ = ("_session", "message", "metadata", "within")
+    __slots__ = ("_session", "message", "metadata", "request_id", "within")
 
     def __init__(self, session: Session, tool: str, arguments: Mapping[str, Any], options: CallOptions) -> None:
         message = pb.CallToolRequest(
@@ -72,10 +74,8 @@ class Request:
         entries = message.arguments.entries
         for name, value in arguments.items():
             put(entries.add(key=name).value, value, name)
-        running = CURRENT.get()
-        self.metadata: Metadata = session.connection.credentials
-        if running is not None and running.traceparent:
-            self.metadata += (("traceparent", running.traceparent),)
+        self.request_id = new_request_id()
+        self.metadata: Metadata = sent_with(session.connection.credentials, self.request_id)
         self.message = message
         self._session = session
 
@@ -88,8 +88,9 @@ class Request:
             return CallTimeoutError(
                 f"tool {message.tool!r} did not end within the time it has: {error.details()}",
                 {"address": session.address, "timeout": f"{within:g}", **about},
+                request_id=self.request_id,
             )
-        failure = session.translated(error, self.within)
+        failure = session.translated(error, self.within, self.request_id)
         if isinstance(failure, ServerUnavailableError):
             failure.facts.update(about)
         return failure
@@ -110,7 +111,7 @@ async def call(
         await session.open(waiting)
         raise
     if reply.WhichOneof("outcome") == "failure":
-        raise failure_from_wire(reply.failure, tool, request.message.call_id)
+        raise failure_from_wire(reply.failure, tool, request.message.call_id, request.request_id)
     return decode(reply.result)
 
 

@@ -95,8 +95,10 @@ class _Pump:
             reader.set_result(None)
 
     def _run(self) -> None:
-        message = self._request.message
-        error: BridgeError | None = BridgeError(f"tool {message.tool!r}: the server ended the stream before its end")
+        message, request_id = self._request.message, self._request.request_id
+        error: BridgeError | None = BridgeError(
+            f"tool {message.tool!r}: the server ended the stream before its end", request_id=request_id
+        )
         try:
             for event in self._call:
                 match event.WhichOneof("event"):
@@ -109,7 +111,7 @@ class _Pump:
                             self._put(self.result, 0)
                         break
                     case "failure":
-                        error = failure_from_wire(event.failure, message.tool, message.call_id)
+                        error = failure_from_wire(event.failure, message.tool, message.call_id, request_id)
                         break
         except grpc.RpcError as failed:
             error = self._request.failed(failed)

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 import grpc
 
+from snakepit_bridge.outgoing import Metadata
 from snakepit_bridge.tls import TLS
 from snakepit_bridge.v1.server_pb2_grpc import ServerServiceStub
 from snakepit_bridge.v1.session_pb2_grpc import SessionServiceStub
@@ -24,7 +25,6 @@ from snakepit_bridge.v1.variable_pb2_grpc import VariableServiceStub
 T = TypeVar("T")
 
 API_VERSION = 1
-Metadata = tuple[tuple[str, str], ...]
 METADATA: Metadata = (("snakepit-api-version", str(API_VERSION)),)
 MESSAGE_BYTES = 32 * 1024 * 1024
 

@@ -101,6 +101,7 @@ class Worker:
         except BaseException as error:
             if group.answered.done():
                 raise
+            link = self._link
             self.retract(spec.name for spec in specs)
             if not isinstance(error, TimeoutError):
                 raise
@@ -108,6 +109,7 @@ class Worker:
             raise CallTimeoutError(
                 f"the server at {self._session.address} did not take the offer of {names} within {within:g} s",
                 {"address": self._session.address, "timeout": within},
+                request_id=link.request_id if link is not None else None,
             ) from None
 
     def _add(self, group: _Group) -> None:
@@ -279,7 +281,7 @@ class Worker:
                 group.answered.set_result(None)
             return
         first = refused[0]
-        error = from_reason(first.reason, first.message, {"tool": first.tool, **first.facts})
+        error = from_reason(first.reason, first.message, {"tool": first.tool, **first.facts}, link.request_id)
         names = {refusal.tool for refusal in refused}
         with self._lock:
             # All of a new group is refused. Of one that was offered before, only what is another's by now.

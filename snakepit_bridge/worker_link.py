@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import grpc
 
 from snakepit_bridge.exceptions import BridgeError
+from snakepit_bridge.outgoing import new_request_id, sent_with
 from snakepit_bridge.running import Offer, Run
 from snakepit_bridge.v1 import tool_pb2 as pb
 
@@ -47,6 +48,7 @@ class Link:
     """
 
     def __init__(self, session: Session, hello: pb.WorkerHello, threads: Threads, owner: Owner) -> None:
+        self.request_id = new_request_id()
         self.welcomed = False
         self.value_bytes = 0
         self.runs: dict[int, Run] = {}
@@ -99,9 +101,8 @@ class Link:
             if self._ended:
                 return None
             try:
-                call = self._call = session.connection.tool.ServeTools(
-                    self._outgoing(), metadata=session.connection.metadata
-                )
+                metadata = sent_with(session.connection.metadata, self.request_id)
+                call = self._call = session.connection.tool.ServeTools(self._outgoing(), metadata=metadata)
             except ValueError:
                 # How grpcio says that the channel was closed meanwhile.
                 return None
@@ -110,7 +111,7 @@ class Link:
                 self._heard = time.monotonic()
                 self._take(message)
         except grpc.RpcError as error:
-            return session.translated(error)
+            return session.translated(error, request_id=self.request_id)
         finally:
             call.cancel()
             self._out.put(None)

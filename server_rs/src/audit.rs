@@ -30,6 +30,8 @@ pub(crate) struct Line<'a> {
     /// Whether that is known to be true.
     pub(crate) verified: bool,
     pub(crate) peer: Option<String>,
+    /// What the client named it, or the server: no proof of anything.
+    pub(crate) request_id: Option<&'a str>,
     pub(crate) rpc: &'a str,
     pub(crate) session: Option<&'a str>,
     /// Of variables, or of a tool.

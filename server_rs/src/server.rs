@@ -267,6 +267,7 @@ impl<H: Home> Builder<H> {
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(streams)
+            .layer(service::request::Known)
             .add_routes(service::routes(&serving))
             .serve_with_incoming_shutdown(incoming::accept(listener), stopping.clone().cancelled_owned());
         let sweep_interval = self.sweep_interval;

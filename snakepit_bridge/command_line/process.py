@@ -146,8 +146,7 @@ async def _offered(work: Work, context: SessionContext, thing: Any) -> Tool:
 
 
 def _complain(error: Exception) -> None:
-    said = error.message if isinstance(error, BridgeError) else str(error)
-    sys.stderr.write(f"snakepit_bridge worker: {said}\n")
+    sys.stderr.write(f"snakepit_bridge worker: {error}\n")
 
 
 if __name__ == "__main__":

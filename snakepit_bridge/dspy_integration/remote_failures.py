@@ -45,6 +45,10 @@ class _Untraced(Exception):  # noqa: N818 - only ever a base of exceptions that 
     def __traceback__(self, trace: TracebackType | None) -> None:
         _TRACEBACK.__set__(self, trace)
 
+    def __str__(self) -> str:
+        # The id of a request, which is another each time, would make another prompt each time.
+        return self.message if isinstance(self, BridgeError) else super().__str__()
+
     def __reduce__(self) -> Any:
         reduced: Any = self._plain.__reduce__(self)
         rebuild, given, *state = reduced

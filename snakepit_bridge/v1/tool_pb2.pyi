@@ -1470,6 +1470,7 @@ class Dispatch(_message.Message):
     CALLER_FIELD_NUMBER: _builtins.int
     SESSION_ID_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    TRACESTATE_FIELD_NUMBER: _builtins.int
     dispatch: _builtins.int
     """Numbers this attempt, once in a server's life."""
     call_id: _builtins.str
@@ -1485,7 +1486,11 @@ class Dispatch(_message.Message):
     session_id: _builtins.str
     """The session of the caller, where the tool is global."""
     traceparent: _builtins.str
-    """The W3C trace context that the caller sent as metadata, if any."""
+    """The W3C trace context that the caller sent as metadata, if any: the trace, and the caller's own span, which those of
+    the tool are children of. Always of version 00; a malformed one is no one.
+    """
+    tracestate: _builtins.str
+    """What tracing systems add to it, as the caller sent it, if it is not longer than 512 characters."""
     @_builtins.property
     def arguments(self) -> _value_pb2.MapValue:
         """Its arguments, which fit its schema."""
@@ -1507,10 +1512,11 @@ class Dispatch(_message.Message):
         caller: _builtins.str = ...,
         session_id: _builtins.str = ...,
         traceparent: _builtins.str = ...,
+        tracestate: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "time_left", b"time_left"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "attempt", b"attempt", "call_id", b"call_id", "caller", b"caller", "chunk_credit", b"chunk_credit", "dispatch", b"dispatch", "session_id", b"session_id", "time_left", b"time_left", "tool", b"tool", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "attempt", b"attempt", "call_id", b"call_id", "caller", b"caller", "chunk_credit", b"chunk_credit", "dispatch", b"dispatch", "session_id", b"session_id", "time_left", b"time_left", "tool", b"tool", "traceparent", b"traceparent", "tracestate", b"tracestate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

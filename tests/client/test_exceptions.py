@@ -20,8 +20,9 @@ _CLASSES = [
 
 @pytest.mark.parametrize("reason", _REASONS)
 def test_every_reason_has_a_class_of_its_own(reason: str) -> None:
-    error = from_reason(reason, "no", {})
+    error = from_reason(reason, "no", {}, "4f1c")
     assert type(error) is not BridgeError
+    assert (error.request_id, str(error)) == ("4f1c", "no (request 4f1c)")
     assert error.reason == reason
     assert [found for found in _CLASSES if found.reason == reason] == [type(error)]
 
@@ -65,6 +66,9 @@ def test_every_error_prints_its_message_and_survives_pickling(kind: type[BridgeE
         assert one.facts == {"variable": "x", "expected": "1", "actual": "2", "operation": "3"}
         assert one.operation == 3
         assert one.reason == kind.reason
+        assert one.request_id is None
+    of_a_request = pickle.loads(pickle.dumps(kind("no", request_id="4f1c")))
+    assert (of_a_request.message, str(of_a_request)) == ("no", "no (request 4f1c)")
 
 
 def test_facts_are_attributes() -> None:

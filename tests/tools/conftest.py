@@ -26,12 +26,12 @@ StartWorker = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def start_worker(address: str, session_id: str) -> Iterator[StartWorker]:
-    """Starts processes that serve the tools of `offering.py` to the test's session; they end with the test."""
+    """Starts processes that serve the tools of a module to the test's session; they end with the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str, at: str = address) -> subprocess.Popen[str]:
+    def start(*arguments: str, at: str = address, module: str = "tests.tools.offering") -> subprocess.Popen[str]:
         with SessionContext.connect(at, session_id=session_id):
-            command = [sys.executable, "-m", "tests.tools.offering", at, session_id, *arguments]
+            command = [sys.executable, "-m", module, at, session_id, *arguments]
             process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             started.append(process)
             assert process.stdout is not None

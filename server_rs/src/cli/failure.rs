@@ -26,12 +26,17 @@ impl Failure {
 
     /// What the server at `address` made of a request.
     pub(super) fn refused(status: &Status, address: &str) -> Self {
-        if let Some(info) = status.get_error_details().error_info() {
+        let details = status.get_error_details();
+        // A server of another make may call it anything.
+        let request = details.request_info().map(|request| terminal::plain(&request.request_id));
+        if let Some(info) = details.error_info() {
+            let request = request.map(|id| format!("\n  request: {id}")).unwrap_or_default();
             let next = ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason)).and_then(next);
             let next = next.map(|next| format!("\n  next: {next}")).unwrap_or_default();
-            return Self::Failed(format!("{} ({}){next}", terminal::plain(status.message()), info.reason));
+            return Self::Failed(format!("{} ({}){next}{request}", terminal::plain(status.message()), info.reason));
         }
-        let message = format!("{}: {}", status.code().description(), status.message());
+        let request = request.map(|id| format!(" (request {id})")).unwrap_or_default();
+        let message = format!("{}: {}{request}", status.code().description(), status.message());
         // Whoever answers there has answered something else than HTTP/2, or nothing.
         let no_answer = status.message().contains("h2 protocol error") || status.message() == "transport error";
         if no_answer && matches!(status.code(), Code::Unknown | Code::Internal) {

@@ -9,6 +9,7 @@ mod failure;
 mod input;
 mod json;
 mod limits;
+mod logs;
 mod metrics;
 mod progress;
 mod reference;

@@ -1,6 +1,6 @@
 use std::{
     future::Future,
-    io::{self, IsTerminal as _, Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::SocketAddr,
     path::PathBuf,
     time::{Duration, Instant},
@@ -19,9 +19,8 @@ use snakepit_server::{
     tool::BreakerPolicy,
 };
 use tokio::{net::TcpListener, sync::oneshot};
-use tracing_subscriber::EnvFilter;
 
-use super::{Failure, limits::LimitFlags, metrics::MetricsFlags, tls::TlsFlags, upkeep::UpkeepFlags};
+use super::{Failure, limits::LimitFlags, logs::LogFlags, metrics::MetricsFlags, tls::TlsFlags, upkeep::UpkeepFlags};
 
 /// Run the server. Prints `listening on HOST:PORT` on stdout once it accepts connections, and logs to stderr.
 #[derive(Debug, clap::Args)]
@@ -69,6 +68,8 @@ pub(super) struct Serve {
     #[command(flatten)]
     metrics: MetricsFlags,
     #[command(flatten)]
+    logs: LogFlags,
+    #[command(flatten)]
     tls: TlsFlags,
     #[command(flatten)]
     limits: LimitFlags,
@@ -88,7 +89,7 @@ impl Serve {
     }
 
     pub(super) async fn run(self) -> Result<(), Failure> {
-        log_to_stderr();
+        self.logs.begin();
         // Before anyone is told that the server is there: a signal from then on means a graceful stop.
         let shutdown = stop_signal(self.until_stdin_closes)?;
         let tokens = self.auth_token_file.as_ref().map(TokenFile::open).transpose().map_err(Failure::Failed)?;
@@ -179,20 +180,6 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 fn above_0() -> RangedI64ValueParser<u32> {
     value_parser!(u32).range(1..)
-}
-
-/// With why a client's handshake failed, which tonic tells there.
-const DEFAULT_LOG: &str = "info,tonic::transport::server::io_stream=debug";
-
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("SNAKEPIT_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        // A line that cannot be written, on a full disk say, would be told on stderr again, and end the server.
-        .log_internal_errors(false)
-        .init();
 }
 
 fn announce(address: SocketAddr, metrics: Option<SocketAddr>) -> Result<(), Failure> {

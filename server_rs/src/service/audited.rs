@@ -13,7 +13,7 @@ use tonic::{
 };
 use tonic_types::StatusExt as _;
 
-use super::{caller::Place, rpc::Rpc};
+use super::{caller::Place, request::Request, rpc::Rpc};
 use crate::{
     access::Principal,
     audit::{AuditLog, Line},
@@ -41,6 +41,7 @@ pub(super) fn peer(request: &http::Request<Body>) -> Option<SocketAddr> {
 #[derive(Clone)]
 pub(super) struct Audited {
     log: AuditLog,
+    request_id: Option<String>,
     name: String,
     peer: Option<String>,
     /// Whether every answer is told; otherwise those alone that denied something.
@@ -53,6 +54,7 @@ impl Audited {
     pub(super) fn new(log: &AuditLog, request: &http::Request<Body>, rpc: Rpc, noted: &Arc<Noted>) -> Self {
         Self {
             log: log.clone(),
+            request_id: Request::of(request.extensions()).map(|known| known.id().to_owned()),
             name: request.uri().path().trim_start_matches("/snakepit_bridge.v1.").to_owned(),
             peer: peer(request).map(|peer| peer.to_string()),
             changes: rpc.changes,
@@ -101,6 +103,7 @@ impl Audited {
             principal: self.principal.as_ref().map(|principal| &*principal.name),
             verified: self.principal.as_ref().is_some_and(|principal| principal.verified),
             peer: self.peer.clone(),
+            request_id: self.request_id.as_deref(),
             rpc: &self.name,
             session: place.or(session),
             names: self.noted.names.get().map_or(&[], Vec::as_slice),

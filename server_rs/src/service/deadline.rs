@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use tonic::metadata::MetadataMap;
+use tonic::codegen::http::HeaderMap;
 
 /// How long the rpc may take, as the client's gRPC says: up to eight digits and a unit.
-pub(super) fn of(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+pub(super) fn of(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let amount: u64 = (digits.len() <= 8).then(|| digits.parse().ok())??;
     match unit {
@@ -23,9 +23,9 @@ mod tests {
     use super::*;
 
     fn parsed(text: &'static str) -> Option<Duration> {
-        let mut metadata = MetadataMap::new();
-        metadata.insert("grpc-timeout", tonic::metadata::MetadataValue::from_static(text));
-        of(&metadata)
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-timeout", text.parse().ok()?);
+        of(&headers)
     }
 
     #[test]

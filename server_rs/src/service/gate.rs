@@ -20,6 +20,7 @@ use super::{
     audited::{self, Audited, Noted, Unanswered},
     caller::Caller,
     lease::Lease,
+    request::Request as Known,
     rpc::Rpc,
 };
 use crate::{
@@ -73,6 +74,9 @@ where
         let audited = self.serving.audit.as_ref().map(|log| Audited::new(log, &request, rpc, &noted));
         let known = check_version(request.headers()).and_then(|()| identify(&self.serving.access, &request, rpc));
         let principal = known.as_ref().ok().map(|(principal, _)| principal);
+        if let (Some(known), Some(principal)) = (Known::of(request.extensions()), principal) {
+            known.is_by(principal);
+        }
         let audited = match (audited, principal) {
             (Some(audited), Some(principal)) => Some(audited.by(principal)),
             (audited, _) => audited,

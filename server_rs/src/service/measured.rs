@@ -14,7 +14,6 @@ use tonic::{
         BoxFuture, Service,
         http::{self, HeaderMap},
     },
-    metadata::MetadataMap,
     server::NamedService,
 };
 use tonic_types::StatusExt as _;
@@ -52,10 +51,8 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        let metadata = MetadataMap::from_headers(std::mem::take(request.headers_mut()));
-        let rpc = self.rpcs.begin(request.uri().path(), deadline::of(&metadata));
-        *request.headers_mut() = metadata.into_headers();
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let rpc = self.rpcs.begin(request.uri().path(), deadline::of(request.headers()));
         let answer = self.inner.call(request);
         Box::pin(async move {
             let response = answer.await?;

@@ -12,6 +12,7 @@ mod lease;
 mod measured;
 pub(crate) mod pace;
 mod page;
+pub(crate) mod request;
 mod rpc;
 mod server_info;
 mod session;

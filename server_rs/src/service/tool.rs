@@ -2,7 +2,7 @@ use std::{pin::Pin, sync::Arc};
 
 use async_stream::try_stream;
 use futures_util::Stream;
-use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+use tonic::{Extensions, Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use crate::{
     error::{Error, Refusal},
@@ -18,6 +18,7 @@ use crate::{
         convert::{self, tool as wire},
         deadline,
         page::{Page, bad_token},
+        request::Request as Known,
         worker,
     },
     session::{Glob, SessionId},
@@ -68,8 +69,8 @@ impl ToolService for Tools {
 
     async fn call_tool(&self, request: Request<CallToolRequest>) -> Result<Response<CallToolResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let (metadata, _, request) = request.into_parts();
-        let mut running = self.begin(&caller, &metadata, request, false).await?;
+        let (metadata, extensions, request) = request.into_parts();
+        let mut running = self.begin(&caller, &metadata, &extensions, request, false).await?;
         let waiting = running.caller();
         loop {
             let Heard::Ended(end) = running.next().await else { continue };
@@ -85,9 +86,9 @@ impl ToolService for Tools {
 
     async fn stream_tool(&self, request: Request<StreamToolRequest>) -> Result<Response<Told>, Status> {
         let caller = Caller::of(&request)?;
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let call = request.call.ok_or_else(|| Error::invalid("call", "has to be given"))?;
-        let running = self.begin(&caller, &metadata, call, true).await?;
+        let running = self.begin(&caller, &metadata, &extensions, call, true).await?;
         Ok(Response::new(Box::pin(follow(running))))
     }
 
@@ -136,10 +137,11 @@ impl Tools {
         &self,
         caller: &Caller,
         metadata: &MetadataMap,
+        extensions: &Extensions,
         request: CallToolRequest,
         wants_chunks: bool,
     ) -> Result<Running, Refusal> {
-        let longest = deadline::of(metadata);
+        let longest = deadline::of(metadata.as_ref());
         caller.concerns([&*request.tool]);
         let (session, home) = self.home(caller, &request.session_id, &request.incarnation).await?;
         let arguments = wire::parse_arguments(request.arguments)?;
@@ -148,7 +150,8 @@ impl Tools {
             return Err(Error::LimitExceeded { limit: "value_bytes", max }.into());
         }
         check_call_id(&request.call_id)?;
-        let traceparent = metadata.get("traceparent").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let trace = Known::of(extensions).and_then(Known::trace);
+        let (traceparent, tracestate) = trace.map(|it| (it.parent.clone(), it.state.clone())).unwrap_or_default();
         let request = NewRequest {
             home,
             session: session.clone(),
@@ -161,7 +164,8 @@ impl Tools {
                 arguments,
                 caller: convert::author(request.author, &caller.principal)?.name,
                 session_id: session,
-                traceparent: traceparent.into(),
+                traceparent,
+                tracestate,
                 wants_chunks,
             },
         };

@@ -12,6 +12,7 @@ use tokio::{
     time::Instant,
 };
 use tonic::{Status, Streaming};
+use tracing::Instrument as _;
 
 use crate::{
     error::{Error, Refusal},
@@ -63,10 +64,11 @@ pub(super) async fn open(
     let (answers, answered) = mpsc::channel(ANSWERS);
     let silence = serving.heartbeat * SILENT_BEATS;
     let listening = Listening { serving: Arc::clone(serving), joined, answers, watcher, scope, silence };
-    tokio::spawn(async move {
+    let listened = async move {
         // Whoever reads the other half may be gone, and then nobody wants to know.
         let _ = end.send(listening.listen(inbound).await);
-    });
+    };
+    tokio::spawn(listened.in_current_span());
     Ok(Box::pin(tell(Arc::clone(serving), told, answered, ended)))
 }
 

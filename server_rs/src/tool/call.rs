@@ -31,6 +31,8 @@ pub struct Request {
     pub session_id: SessionId,
     /// The W3C trace context, if the caller sent one.
     pub traceparent: Arc<str>,
+    /// What tracing systems add to it.
+    pub tracestate: Arc<str>,
     /// Whether the caller reads chunks.
     pub wants_chunks: bool,
 }

@@ -49,8 +49,10 @@ pub struct CallContext {
     pub session_id: SessionId,
     /// Who calls.
     pub caller: Arc<str>,
-    /// The W3C trace context, if the caller sent one.
+    /// The W3C trace context, if the caller sent one: the trace, and the span in it that the tool's are children of.
     pub traceparent: Arc<str>,
+    /// What tracing systems add to it.
+    pub tracestate: Arc<str>,
     /// When nobody waits any more. The tool's future is dropped then, as when the call is cancelled.
     pub deadline: Instant,
 }

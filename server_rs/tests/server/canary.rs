@@ -24,15 +24,20 @@ const CANARY: &str = "sk-canary-7f3a";
 /// The beginning of every token here.
 const TOKEN: &str = "spt_";
 
-/// A server that logs everything into a file. Ends with the test.
+/// A server that logs everything into a file, in words or as JSON. Ends with the test.
 struct Logging(Child);
 
 impl Logging {
     /// Also says where it listens, and where it tells metrics.
-    fn start(directory: &Path) -> (Self, String, String) {
+    fn start(directory: &Path, format: &str) -> (Self, String, String) {
         let file = |name: &str| directory.join(name);
         let mut command = snakepit();
-        command.env("SNAKEPIT_LOG", "trace").args(["serve", "--listen", "127.0.0.1:0", "--until-stdin-closes"]);
+        command.env("SNAKEPIT_LOG", "trace").env("SNAKEPIT_LOG_FORMAT", format).args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--until-stdin-closes",
+        ]);
         command.arg("--data-dir").arg(file("data")).arg("--auth-token-file").arg(file("tokens"));
         command.args(["--metrics-listen", "127.0.0.1:0"]);
         command.arg("--audit-log").arg(file("audit")).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -98,10 +103,17 @@ fn printed(command: &mut Command) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_is_told_to_those_alone_who_may_read_it_and_a_token_to_nobody() {
+    for format in ["human", "json"] {
+        nobody_else_is_told(format).await;
+    }
+}
+
+/// Of a server whose log is of that format.
+async fn nobody_else_is_told(format: &str) {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| directory.path().join(name);
     fs::write(file("tokens"), tables(&[("all", ALL, "*"), ("reader", "read write", "*")])).unwrap();
-    let (server, address, metrics) = Logging::start(directory.path());
+    let (server, address, metrics) = Logging::start(directory.path(), format);
     let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     let (all, reader) = (Holder::new(channel.clone(), "spt_all"), Holder::new(channel.clone(), "spt_reader"));
     all.open("s").await.unwrap();
@@ -134,8 +146,10 @@ async fn a_secret_is_told_to_those_alone_who_may_read_it_and_a_token_to_nobody()
         seen.push((name, fs::read_to_string(file(name)).unwrap()));
         assert!(!seen.last().unwrap().1.is_empty());
     }
+    let log = fs::read_to_string(file("log")).unwrap();
+    assert!(["WriteVariables", "WatchVariables", "TYPE_MISMATCH"].iter().all(|known| log.contains(known)), "{format}");
     for (place, text) in &seen {
-        assert!(!text.contains(CANARY), "a secret is in the {place}");
-        assert!(!text.contains(TOKEN), "a token is in the {place}");
+        assert!(!text.contains(CANARY), "a secret is in the {place} ({format})");
+        assert!(!text.contains(TOKEN), "a token is in the {place} ({format})");
     }
 }

@@ -240,6 +240,7 @@ impl Refused {
 pub fn refused<T>(answer: Result<T, Status>) -> Refused {
     let Err(status) = answer else { panic!("the server accepted it") };
     let details = status.get_error_details();
+    assert!(details.request_info().is_some(), "a refusal without the id of its request: {status:?}");
     let Some(info) = details.error_info() else { panic!("a refusal without a reason: {status:?}") };
     assert_eq!(info.domain, "snakepit_bridge.v1");
     Refused { code: status.code(), reason: info.reason.clone(), facts: info.metadata.clone() }

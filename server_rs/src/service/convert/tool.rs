@@ -230,6 +230,7 @@ pub(in crate::service) fn dispatch(order: &Order, now: Timestamp) -> proto::Disp
         caller: request.caller.to_string(),
         session_id: request.session_id.to_string(),
         traceparent: request.traceparent.to_string(),
+        tracestate: request.tracestate.to_string(),
     }
 }
 

@@ -4,6 +4,7 @@ use tokio::{
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
     time::Instant,
 };
+use tracing::Instrument as _;
 
 use super::Hub;
 use crate::{
@@ -89,7 +90,7 @@ impl Running {
     /// the receiver is dropped. What a worker may send unread is bounded by its credit.
     pub(crate) fn follow(mut self) -> UnboundedReceiver<Heard> {
         let (sender, receiver) = unbounded_channel();
-        tokio::spawn(async move {
+        let followed = async move {
             loop {
                 tokio::select! {
                     heard = self.next() => {
@@ -101,7 +102,8 @@ impl Running {
                     () = sender.closed() => return,
                 }
             }
-        });
+        };
+        tokio::spawn(followed.in_current_span());
         receiver
     }
 

@@ -32,6 +32,7 @@ impl Hub {
             session_id: order.request.session_id.clone(),
             caller: Arc::clone(&order.request.caller),
             traceparent: Arc::clone(&order.request.traceparent),
+            tracestate: Arc::clone(&order.request.tracestate),
             deadline: Instant::now() + left,
         };
         let (hub, tool, dispatch) = (self.clone(), tool.clone(), order.dispatch);

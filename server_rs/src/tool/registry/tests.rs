@@ -27,7 +27,14 @@ fn spec(name: &str) -> ToolSpec {
 fn request() -> Arc<Request> {
     let session_id = SessionId::parse("s").unwrap();
     let arguments = Arc::from([]);
-    Arc::new(Request { arguments, caller: "".into(), session_id, traceparent: "".into(), wants_chunks: false })
+    Arc::new(Request {
+        arguments,
+        caller: "".into(),
+        session_id,
+        traceparent: "".into(),
+        tracestate: "".into(),
+        wants_chunks: false,
+    })
 }
 
 fn lost() -> Ending {

@@ -237,6 +237,7 @@ impl World {
             caller: "test".into(),
             session_id,
             traceparent: "".into(),
+            tracestate: "".into(),
             wants_chunks: chunks,
         };
         let deadline = now.after(within);
