@@ -16,7 +16,8 @@ _READY = "listening on "
 _READY_SECONDS = 10.0
 # What the environment says of a server that is shared.
 _OTHERS = frozenset(
-    f"SNAKEPIT_{name}" for name in ("EPHEMERAL", "AUTH_TOKEN_FILE", "AUDIT_LOG", "TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA")
+    f"SNAKEPIT_{name}"
+    for name in ("EPHEMERAL", "AUTH_TOKEN_FILE", "AUDIT_LOG", "METRICS_LISTEN", "TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA")
 )
 _CLOSE_SECONDS = 1.0
 

@@ -12,6 +12,7 @@ pub mod error;
 #[cfg(test)]
 mod hostile;
 pub mod journal;
+mod metrics;
 mod planted;
 pub mod server;
 mod service;

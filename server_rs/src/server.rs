@@ -1,6 +1,7 @@
 //! The server: built, given a listener, and run until it is told to stop.
 
 mod incoming;
+mod monitoring;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -15,6 +16,7 @@ use crate::{
     config::{Limits, Windows},
     error::Error,
     journal::{Home, Memory},
+    metrics::Metrics,
     service::{self, pace::Pace},
     store::{Clock, Store},
     tls::ServerTls,
@@ -39,6 +41,8 @@ pub(crate) struct Serving {
     pub(crate) access: Access,
     /// How often they ask.
     pub(crate) pace: Pace,
+    /// What is counted of what they ask.
+    pub(crate) metrics: Metrics,
     /// Where it is told who changed what.
     pub(crate) audit: Option<AuditLog>,
     /// How often a quiet watch says that it lives.
@@ -89,6 +93,7 @@ impl Server {
             tools: Vec::new(),
             tls: None,
             audit: None,
+            metrics: None,
             insecure: false,
         }
     }
@@ -118,6 +123,7 @@ pub struct Builder<H> {
     tools: Vec<Tool>,
     tls: Option<ServerTls>,
     audit: Option<AuditLog>,
+    metrics: Option<Arc<TcpListener>>,
     insecure: bool,
 }
 
@@ -125,9 +131,22 @@ impl<H: Home> Builder<H> {
     /// Where events become durable.
     #[must_use]
     pub fn journal<Other: Home>(self, home: Other) -> Builder<Other> {
-        let Self { home: _, limits, windows, access, heartbeat, sweep_interval, breaker, tools, tls, audit, insecure } =
-            self;
-        Builder { home, limits, windows, access, heartbeat, sweep_interval, breaker, tools, tls, audit, insecure }
+        let Self { home: _, limits, windows, access, heartbeat, sweep_interval, breaker, tools, .. } = self;
+        let Self { tls, audit, metrics, insecure, .. } = self;
+        Builder {
+            home,
+            limits,
+            windows,
+            access,
+            heartbeat,
+            sweep_interval,
+            breaker,
+            tools,
+            tls,
+            audit,
+            metrics,
+            insecure,
+        }
     }
 
     /// What the server accepts.
@@ -198,6 +217,13 @@ impl<H: Home> Builder<H> {
         Self { audit: Some(log), ..self }
     }
 
+    /// Tells there how the server fares, over HTTP: `/metrics` for Prometheus, `/livez` and `/readyz`. To whoever asks:
+    /// docs/metrics.md says what. The caller binds, so it knows the address.
+    #[must_use]
+    pub fn metrics(self, listener: TcpListener) -> Self {
+        Self { metrics: Some(Arc::new(listener)), ..self }
+    }
+
     /// Encrypts.
     #[must_use]
     pub fn tls(self, tls: ServerTls) -> Self {
@@ -228,6 +254,7 @@ impl<H: Home> Builder<H> {
             access: access.clone(),
             pace: Pace::new(store.limits().requests_per_second),
             audit: self.audit,
+            metrics: Metrics::default(),
             heartbeat: self.heartbeat,
             insecure: self.insecure,
             stopping: stopping.clone(),
@@ -252,6 +279,7 @@ impl<H: Home> Builder<H> {
                 tools.sweep();
             }
         };
+        let monitoring = monitoring::serve(self.metrics.as_deref(), &serving);
         let stop = async {
             shutdown.await;
             tracing::info!("stopping");
@@ -264,6 +292,7 @@ impl<H: Home> Builder<H> {
             () = stop => Ok(()),
             () = sweep => Ok(()),
             () = access.follow() => Ok(()),
+            () = monitoring => Ok(()),
         }
     }
 }

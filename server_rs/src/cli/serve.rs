@@ -20,7 +20,7 @@ use snakepit_server::{
 };
 use tokio::{net::TcpListener, sync::oneshot};
 
-use super::{Failure, limits::LimitFlags, logs::LogFlags, tls::TlsFlags, upkeep::UpkeepFlags};
+use super::{Failure, limits::LimitFlags, logs::LogFlags, metrics::MetricsFlags, tls::TlsFlags, upkeep::UpkeepFlags};
 
 /// Run the server. Prints `listening on HOST:PORT` on stdout once it accepts connections, and logs to stderr.
 #[derive(Debug, clap::Args)]
@@ -66,6 +66,8 @@ pub(super) struct Serve {
     #[arg(long, env = "SNAKEPIT_AUDIT_LOG", value_name = "FILE")]
     audit_log: Option<PathBuf>,
     #[command(flatten)]
+    metrics: MetricsFlags,
+    #[command(flatten)]
     logs: LogFlags,
     #[command(flatten)]
     tls: TlsFlags,
@@ -95,6 +97,7 @@ impl Serve {
         let tls = self.tls.read()?;
         let known = tls.is_some() && (tokens.is_some() || self.tls.knows_clients());
         let (listener, address, exposed) = self.bind(known).await?;
+        let metrics = self.metrics.bind(self.insecure).await?;
         // Before anyone is told that the server is there: what it kept is read first.
         let disk = if self.ephemeral { None } else { Some(self.open()?) };
         let breaker = BreakerPolicy {
@@ -114,7 +117,10 @@ impl Serve {
         if let Some(tls) = tls {
             builder = builder.tls(tls);
         }
-        announce(address)?;
+        announce(address, metrics.as_ref().map(|(_, address)| *address))?;
+        if let Some((listener, _)) = metrics {
+            builder = builder.metrics(listener);
+        }
         let served = match disk {
             Some(disk) => builder.journal(disk).serve(listener, shutdown).await,
             None => builder.serve(listener, shutdown).await,
@@ -176,9 +182,11 @@ fn above_0() -> RangedI64ValueParser<u32> {
     value_parser!(u32).range(1..)
 }
 
-fn announce(address: SocketAddr) -> Result<(), Failure> {
+fn announce(address: SocketAddr, metrics: Option<SocketAddr>) -> Result<(), Failure> {
+    let metrics = metrics.map_or_else(String::new, |address| format!("metrics on {address}\n"));
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "listening on {address}")?;
+    // At once: whoever wants the first line may not stay for the second.
+    stdout.write_all(format!("listening on {address}\n{metrics}").as_bytes())?;
     Ok(stdout.flush()?)
 }
 

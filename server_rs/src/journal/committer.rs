@@ -1,11 +1,12 @@
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Append, CommitError, Durability, Events, Health, Home, Touch};
 use crate::{
     error::Error,
-    session::{Event, Slot, State},
+    metrics::{Fate, HomeMetrics, JournalMetrics, Tally, WriteMetrics},
+    session::{Body, Event, Slot, State},
     store::Handle,
 };
 
@@ -23,6 +24,10 @@ pub(crate) struct Entry {
     /// How many events the session has seen with this one, over all its lives.
     pub(crate) serial: u64,
     pub(crate) event: Arc<Event>,
+    /// What the event changes, to be counted.
+    pub(crate) tally: Tally,
+    /// When it was decided.
+    pub(crate) decided: Instant,
     /// The session after the event.
     pub(crate) slot: Slot,
     /// Told once the event is published, or has failed. The writer may have gone.
@@ -53,6 +58,15 @@ pub(crate) struct Journal {
     durability: Durability,
     health: Health,
     events: Option<Arc<dyn Events>>,
+    metrics: Metrics,
+}
+
+/// What is counted of a journal and of what goes through it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Metrics {
+    pub(crate) writes: WriteMetrics,
+    pub(crate) journal: JournalMetrics,
+    pub(crate) home: HomeMetrics,
 }
 
 /// What the home is told between two groups.
@@ -67,8 +81,11 @@ impl Journal {
         let (queue, entries) = mpsc::channel(QUEUE);
         let (asides, told) = mpsc::channel(2);
         let (durability, health, events) = (home.durability(), home.health(), home.events());
-        tokio::spawn(Committer { home, entries, told, health: health.clone(), broken: None }.run());
-        Self { queue, asides, durability, health, events }
+        let metrics = Metrics { home: home.metrics(), ..Metrics::default() };
+        let committer =
+            Committer { home, entries, told, health: health.clone(), metrics: metrics.clone(), broken: None };
+        tokio::spawn(committer.run());
+        Self { queue, asides, durability, health, events, metrics }
     }
 
     pub(crate) fn durability(&self) -> Durability {
@@ -78,6 +95,21 @@ impl Journal {
     /// Whether the home can be written to at present.
     pub(crate) fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// What is counted of it.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// How many events wait, or have a place to.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// Whether nothing will ever be committed any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.queue.is_closed()
     }
 
     /// Has it saved when sessions were last used; says whether it will be.
@@ -106,6 +138,7 @@ struct Committer<H> {
     entries: mpsc::Receiver<Entry>,
     told: mpsc::Receiver<Aside>,
     health: Health,
+    metrics: Metrics,
     /// Why nothing can be committed any more.
     broken: Option<Arc<str>>,
 }
@@ -114,9 +147,9 @@ impl<H: Home> Committer<H> {
     async fn run(mut self) {
         while let Some(first) = self.next().await {
             let (group, stale) = self.drain(first);
-            fail(stale, &Failure::NotApplied("an earlier write of the session failed".into()));
+            self.fail(stale, &Failure::NotApplied("an earlier write of the session failed".into()));
             if let Some(cause) = &self.broken {
-                fail(group, &Failure::NotApplied(Arc::clone(cause)));
+                self.fail(group, &Failure::NotApplied(Arc::clone(cause)));
                 continue;
             }
             if group.is_empty() {
@@ -130,9 +163,12 @@ impl<H: Home> Committer<H> {
                     after: entry.slot.clone(),
                 })
                 .collect();
-            match self.home.commit(&appends).await {
+            let begun = Instant::now();
+            let outcome = self.home.commit(&appends).await;
+            match outcome {
                 Ok(()) => {
                     self.health.recovered();
+                    self.count(&group, begun);
                     #[cfg(feature = "planted-faults")]
                     let group = crate::planted::answer_first(group).await;
                     publish(group);
@@ -140,16 +176,20 @@ impl<H: Home> Committer<H> {
                 Err(CommitError::NotApplied { cause }) => {
                     tracing::error!(%cause, "a group was not committed");
                     self.health.failed(&cause);
+                    self.metrics.journal.not_applied();
                     let failure = Failure::NotApplied(cause.into());
-                    fail(group, &failure);
-                    fail(self.behind(), &failure);
+                    self.fail(group, &failure);
+                    let behind = self.behind();
+                    self.fail(behind, &failure);
                 }
                 Err(CommitError::Unknown { cause }) => {
                     tracing::error!(%cause, "the outcome of a group is unknown; the server is read-only until restarted");
                     self.health.failed(&cause);
+                    self.metrics.journal.unknown();
                     let cause: Arc<str> = cause.into();
-                    fail(group, &Failure::Unknown(Arc::clone(&cause)));
-                    fail(self.behind(), &Failure::NotApplied(Arc::clone(&cause)));
+                    self.fail(group, &Failure::Unknown(Arc::clone(&cause)));
+                    let behind = self.behind();
+                    self.fail(behind, &Failure::NotApplied(Arc::clone(&cause)));
                     self.broken = Some(cause);
                 }
             }
@@ -193,6 +233,33 @@ impl<H: Home> Committer<H> {
     fn behind(&mut self) -> Vec<Entry> {
         (0..self.entries.len()).map_while(|_| self.entries.try_recv().ok()).collect()
     }
+
+    /// Counts a group that is durable.
+    fn count(&self, group: &[Entry], begun: Instant) {
+        let bytes = group.iter().map(|entry| entry.event.encoded_len()).sum();
+        self.metrics.journal.committed(group.len(), bytes, begun.elapsed());
+        for entry in group {
+            self.metrics.journal.waited(begun.saturating_duration_since(entry.decided));
+            self.metrics.writes.committed(&entry.event.body, entry.tally);
+        }
+    }
+
+    /// Takes the sessions back to what is published, then answers everyone.
+    fn fail(&self, entries: Vec<Entry>, failure: &Failure) {
+        let fate = match failure {
+            Failure::NotApplied(_) => Fate::NotApplied,
+            Failure::Unknown(_) => Fate::Unknown,
+        };
+        for entry in &entries {
+            entry.handle.reset(entry.epoch);
+        }
+        for entry in entries {
+            if let Body::Written(_) = entry.event.body {
+                self.metrics.writes.ended(fate);
+            }
+            let _gone = entry.settled.send(Err(failure.clone()));
+        }
+    }
 }
 
 /// Publishes the last state of each session of a committed group, then answers everyone.
@@ -206,15 +273,5 @@ fn publish(group: Vec<Entry>) {
     for entry in group {
         // A writer that has gone does not want to know.
         let _gone = entry.settled.send(Ok(()));
-    }
-}
-
-/// Takes the sessions back to what is published, then answers everyone.
-fn fail(entries: Vec<Entry>, failure: &Failure) {
-    for entry in &entries {
-        entry.handle.reset(entry.epoch);
-    }
-    for entry in entries {
-        let _gone = entry.settled.send(Err(failure.clone()));
     }
 }

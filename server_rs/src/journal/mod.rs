@@ -22,10 +22,11 @@ pub mod testing;
 
 use std::{future::Future, sync::Arc};
 
-pub(crate) use committer::{Entry, Failure, Journal};
+pub(crate) use committer::{Entry, Failure, Journal, Metrics};
 pub use health::Health;
 pub use memory::Memory;
 
+pub use crate::metrics::HomeMetrics;
 use crate::{
     session::{Event, Incarnation, SessionId, Slot, State},
     variable::Timestamp,
@@ -121,6 +122,11 @@ pub trait Home: Send + 'static {
     /// Where it is told, by this home and by the committer, that nothing can be written.
     fn health(&self) -> Health {
         Health::default()
+    }
+
+    /// Where it is counted how this home fares.
+    fn metrics(&self) -> HomeMetrics {
+        HomeMetrics::default()
     }
 
     /// Where events can be asked for that a session does not hold; none if sessions have to hold them all.

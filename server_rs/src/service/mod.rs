@@ -9,6 +9,7 @@ mod hello;
 #[cfg(test)]
 mod hostile;
 mod lease;
+mod measured;
 pub(crate) mod pace;
 mod page;
 pub(crate) mod request;
@@ -34,6 +35,7 @@ use crate::{
     server::Serving,
 };
 use gate::Gate;
+use measured::Measured;
 use server_info::ServerInfo;
 use session::Sessions;
 use tool::Tools;
@@ -49,10 +51,11 @@ pub(crate) fn routes(serving: &Arc<Serving>) -> Routes {
     let tools = ToolServiceServer::new(Tools(Arc::clone(serving))).max_decoding_message_size(limit);
     let health = HealthReporter::new();
     report(&health, ServingStatus::Serving);
-    let routes = Routes::new(Gate::new(sessions, serving))
-        .add_service(Gate::new(variables, serving))
-        .add_service(Gate::new(tools, serving))
-        .add_service(Gate::new(server, serving))
+    let rpcs = &serving.metrics.rpcs;
+    let routes = Routes::new(Measured::new(Gate::new(sessions, serving), rpcs))
+        .add_service(Measured::new(Gate::new(variables, serving), rpcs))
+        .add_service(Measured::new(Gate::new(tools, serving), rpcs))
+        .add_service(Measured::new(Gate::new(server, serving), rpcs))
         .add_service(tonic_health::pb::health_server::HealthServer::new(
             tonic_health::server::HealthService::from_health_reporter(health.clone()),
         ));

@@ -19,6 +19,7 @@ use tonic::Status;
 use crate::{
     access::Role,
     error::{Error, Refusal},
+    metrics::{Mode, OpenWatch},
     planted,
     proto::{
         Changes, Heartbeat, Snapshot, WatchMode, WatchVariablesRequest, WatchVariablesResponse,
@@ -27,7 +28,7 @@ use crate::{
     server::Serving,
     service::{caller::Caller, convert, page::PAGE_BYTES},
     session::{Behind, Body, Event, Filter, Incarnation, State, Sync},
-    store::Watcher,
+    store::{Clock, Watcher},
     variable::Variable,
 };
 
@@ -62,6 +63,7 @@ pub(super) async fn open(
     let state = watcher.current()?;
     let known = known(&state, life, request.known_revision)?;
     let (_, incarnation) = convert::position(state.position());
+    let counted = if mode == WatchMode::Every { Mode::Every } else { Mode::Latest };
     let follow = Follow {
         watcher,
         incarnation,
@@ -70,6 +72,8 @@ pub(super) async fn open(
         next_beat: Instant::now(),
         message_bytes: serving.store.limits().message_bytes,
         secrets: caller.may(Role::ReadSecret),
+        counted: serving.metrics.watches.open(counted, state.revision),
+        clock: serving.store.clock().clone(),
     };
     match mode {
         WatchMode::Unspecified => Err(Error::invalid("mode", "has to be given: latest or every").into()),
@@ -103,6 +107,8 @@ struct Follow {
     next_beat: Instant,
     message_bytes: u64,
     secrets: bool,
+    counted: OpenWatch,
+    clock: Clock,
 }
 
 /// Which variables a watch of the latest state is about.
@@ -139,6 +145,7 @@ impl Follow {
             loop {
                 let (position, mut sync) = {
                     let state = self.watcher.current()?;
+                    self.counted.about(state.revision, state.last_event);
                     let sync = if first { scope.first(&state, known) } else { state.sync_matching(known, &scope.wide) };
                     (state.position(), sync)
                 };
@@ -215,7 +222,7 @@ impl Follow {
 
     /// What the first of some events that is of interest changed; moves the cursor past those that were looked at.
     fn first_of_interest(
-        &self,
+        &mut self,
         state: &State,
         events: impl IntoIterator<Item = impl Borrow<Arc<Event>>>,
         cursor: &mut u64,
@@ -234,6 +241,7 @@ impl Follow {
                 continue;
             }
             let changes = Changes { changes };
+            self.counted.about(event.position.revision, event.time);
             // A revision is never split.
             if changes.encoded_len() as u64 > self.message_bytes {
                 return Err(at(state, Error::LimitExceeded { limit: "message_bytes", max: self.message_bytes }));
@@ -245,6 +253,12 @@ impl Follow {
 
     fn tell(&mut self, revision: u64, told: Told, partial: bool) -> WatchVariablesResponse {
         self.next_beat = Instant::now() + self.heartbeat;
+        match told {
+            Told::Heartbeat(_) => self.counted.told_heartbeat(),
+            Told::Latest(_) | Told::Snapshot(_) | Told::Changes(_) => {
+                self.counted.told_change(partial, self.clock.now());
+            }
+        }
         WatchVariablesResponse { revision, incarnation: self.incarnation.clone(), event: Some(told), partial }
     }
 

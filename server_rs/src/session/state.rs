@@ -58,6 +58,11 @@ impl State {
         self.value_bytes
     }
 
+    /// How many of its events are held in memory.
+    pub(crate) fn held_events(&self) -> u64 {
+        self.log.held()
+    }
+
     /// The variable of that name.
     pub fn variable(&self, name: &str) -> Option<&Arc<Variable>> {
         self.variables.get(name)

@@ -1,6 +1,7 @@
 //! Sessions by id, their write path, their expiry and their watchers. Async begins here.
 
 mod clock;
+mod figures;
 mod handle;
 mod watcher;
 mod write;
@@ -18,7 +19,7 @@ pub use watcher::Watcher;
 use crate::{
     config::{Limits, Windows},
     error::{Error, Refusal},
-    journal::{Durability, Health, Home, Journal},
+    journal::{Durability, Health, Home, Journal, Metrics},
     session::{Answer, Command, Create, Incarnation, Position, SessionId, Slot, State, Write, Written},
     variable::{Author, Timestamp},
 };
@@ -77,6 +78,21 @@ impl Store {
     /// Whether writes become durable at present.
     pub fn health(&self) -> &Health {
         self.0.journal.health()
+    }
+
+    /// What is counted of writes and of the journal.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        self.0.journal.metrics()
+    }
+
+    /// Whether nothing will ever be written any more: what commits has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.journal.has_ended()
+    }
+
+    /// The time, as events have it.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.0.clock
     }
 
     /// Opens a session: makes it, or finds the live one. Also says whether this call made it.

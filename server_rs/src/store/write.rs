@@ -1,7 +1,7 @@
 //! The write path: reserve a place in the journal, decide under the session's lock, send, and answer only what is
 //! published.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use tokio::sync::{mpsc::Permit, oneshot};
 
@@ -10,6 +10,7 @@ use crate::{
     access::Role,
     error::{Error, Refusal},
     journal::{Entry, Failure},
+    metrics::{Fate, Tally},
     planted,
     session::{Answer, Command, Context, Decision, apply, decide},
     variable::Author,
@@ -40,6 +41,9 @@ impl Store {
                 Step::Sent(settled, answer) => return settle(handle, settled).await.map(|()| answer),
                 Step::Known { serial, epoch, answer } => {
                     if planted::strikes!(RefuseEarly) || handle.reached(serial, epoch).await {
+                        if let Command::Write(_) = command {
+                            self.0.journal.metrics().writes.ended(fate(&answer));
+                        }
                         return answer;
                     }
                     // The state was taken back; what was known of it is void.
@@ -110,15 +114,31 @@ impl Store {
             return known(&pending, Err(Error::LimitExceeded { limit: "sessions", max }.into()));
         }
         let (settled, outcome) = oneshot::channel();
+        let tally = match (command, &answer) {
+            (Command::Write(write), Answer::Written(written)) => Tally::of(&write.operations, &written.outcomes),
+            _ => Tally::default(),
+        };
         permit.send(Entry {
             handle: Arc::clone(handle),
             epoch: pending.epoch,
             serial: pending.serial,
             event,
+            tally,
+            decided: Instant::now(),
             slot,
             settled,
         });
         Step::Sent(outcome, answer)
+    }
+}
+
+/// What became of a write of which no event came.
+fn fate(answer: &Result<Answer, Refusal>) -> Fate {
+    match answer {
+        // Only what a write changed is remembered.
+        Ok(Answer::Written(written)) if written.outcomes.iter().any(|outcome| outcome.changed) => Fate::Repeated,
+        Ok(_) => Fate::Unchanged,
+        Err(_) => Fate::Refused,
     }
 }
 

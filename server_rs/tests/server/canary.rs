@@ -28,7 +28,8 @@ const TOKEN: &str = "spt_";
 struct Logging(Child);
 
 impl Logging {
-    fn start(directory: &Path, format: &str) -> (Self, String) {
+    /// Also says where it listens, and where it tells metrics.
+    fn start(directory: &Path, format: &str) -> (Self, String, String) {
         let file = |name: &str| directory.join(name);
         let mut command = snakepit();
         command.env("SNAKEPIT_LOG", "trace").env("SNAKEPIT_LOG_FORMAT", format).args([
@@ -38,11 +39,13 @@ impl Logging {
             "--until-stdin-closes",
         ]);
         command.arg("--data-dir").arg(file("data")).arg("--auth-token-file").arg(file("tokens"));
+        command.args(["--metrics-listen", "127.0.0.1:0"]);
         command.arg("--audit-log").arg(file("audit")).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.stderr(File::create(file("log")).unwrap()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        (Self(child), line.trim().strip_prefix("listening on ").unwrap().to_owned())
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut after = |said| lines.next().unwrap().unwrap().strip_prefix(said).unwrap().to_owned();
+        let (address, metrics) = (after("listening on "), after("metrics on "));
+        (Self(child), address, metrics)
     }
 
     fn stop(mut self) {
@@ -110,7 +113,7 @@ async fn nobody_else_is_told(format: &str) {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| directory.path().join(name);
     fs::write(file("tokens"), tables(&[("all", ALL, "*"), ("reader", "read write", "*")])).unwrap();
-    let (server, address) = Logging::start(directory.path(), format);
+    let (server, address, metrics) = Logging::start(directory.path(), format);
     let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     let (all, reader) = (Holder::new(channel.clone(), "spt_all"), Holder::new(channel.clone(), "spt_reader"));
     all.open("s").await.unwrap();
@@ -131,6 +134,9 @@ async fn nobody_else_is_told(format: &str) {
         command.args(["var", "--session", "s", "--address", &address, "--token-file"]).arg(file("token"));
         seen.push(("command line", printed(command.args(arguments))));
     }
+    let told = crate::monitored::get(&*metrics, "/metrics").await.body;
+    assert!(told.contains("snakepit_refusals_total{reason=\"CONSTRAINT_VIOLATED\"}"), "what was refused is counted");
+    seen.push(("metrics", told));
     drop((all, reader));
     server.stop();
     let data = |arguments: &[&str]| printed(snakepit().arg("data").arg("--data-dir").arg(file("data")).args(arguments));

@@ -18,8 +18,9 @@ use crate::setup::*;
 pub fn snakepit() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_snakepit"));
     let own = ["ADDRESS", "SESSION", "LISTEN", "DATA_DIR", "EPHEMERAL", "INSECURE", "HEARTBEAT", "BREAKER_FAILURES"];
+    let own = own.iter().chain(&["METRICS_LISTEN"]);
     let trust = ["TOKEN", "TOKEN_FILE", "AUTH_TOKEN_FILE", "TLS", "TLS_CA", "TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA"];
-    for name in own.iter().chain(&trust) {
+    for name in own.chain(&trust) {
         command.env_remove(format!("SNAKEPIT_{name}"));
     }
     command
@@ -30,6 +31,8 @@ pub struct Served {
     pub child: Child,
     stdin: Option<ChildStdin>,
     pub address: String,
+    /// Where it tells metrics.
+    pub metrics: Option<String>,
 }
 
 impl Served {
@@ -44,11 +47,12 @@ impl Served {
     pub fn of(mut command: Command, on: &str, flags: &[&str]) -> Self {
         command.args(["serve", "--listen", on, "--until-stdin-closes"]).args(flags);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines.next().unwrap().unwrap().strip_prefix("listening on ").unwrap().to_owned();
+        let metrics = flags.contains(&"--metrics-listen").then(|| lines.next().unwrap().unwrap());
+        let metrics = metrics.map(|line| line.strip_prefix("metrics on ").unwrap().to_owned());
         let stdin = child.stdin.take();
-        Self { child, stdin, address }
+        Self { child, stdin, address, metrics }
     }
 
     pub async fn connect(&self) -> Channel {

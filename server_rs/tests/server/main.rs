@@ -34,7 +34,10 @@ mod guarded;
 mod hostile;
 mod limits;
 mod logs;
+mod metrics;
+mod monitored;
 mod native_tools;
+mod probes;
 #[cfg(unix)]
 mod pty;
 mod raw;

@@ -12,6 +12,7 @@ use snakepit_server::{
     server::Server,
 };
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use crate::{
     caller::*,
@@ -261,7 +262,8 @@ async fn a_stop_lets_workers_finish_what_they_have_and_then_ends_their_streams()
     let call = session.calling("busy", None);
     let dispatch = busy.dispatch().await;
     server.tell_to_stop();
-    let unavailable = |status: &Status| status.code() == Code::Unavailable && status.details().is_empty();
+    let unavailable =
+        |status: &Status| status.code() == Code::Unavailable && status.get_error_details().error_info().is_none();
     let end = idle.end().await;
     assert!(unavailable(&end), "{end:?}");
     busy.returns(&dispatch, int(1));

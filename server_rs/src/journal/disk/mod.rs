@@ -29,7 +29,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{Append, CommitError, Durability, Events, Health, Home, Recovered, Touch};
+use super::{Append, CommitError, Durability, Events, Health, Home, HomeMetrics, Recovered, Touch};
 use crate::{
     config::{Upkeep, Windows},
     session::State,
@@ -141,6 +141,7 @@ fn more(losses: &[Loss]) -> String {
 pub struct Disk {
     recovered: Vec<Recovered>,
     health: Health,
+    metrics: HomeMetrics,
     events: Arc<Stored>,
     /// None only while this is dropped: the thread ends when nobody can ask it any more.
     jobs: Option<Sender<Job>>,
@@ -165,8 +166,8 @@ impl Disk {
         if !contents.losses.is_empty() {
             return Err(OpenError::Damaged { directory: directory.into(), losses: contents.losses });
         }
-        let health = Health::default();
-        let writer = Writer::new(db, upkeep, contents.tails, contents.litter, health.clone())?;
+        let (health, metrics) = (Health::default(), HomeMetrics::of(taken.journal()));
+        let writer = Writer::new(db, upkeep, contents.tails, contents.litter, health.clone(), metrics.clone())?;
         let (jobs, asked) = mpsc::channel();
         let events = Arc::new(Stored::of(taken.journal().into()));
         let thread = std::thread::Builder::new().name("snakepit-journal".into()).spawn(move || {
@@ -175,7 +176,7 @@ impl Disk {
             drop(taken);
         });
         let thread = Some(thread.map_err(failed)?);
-        Ok(Self { recovered: contents.sessions, health, events, jobs: Some(jobs), thread })
+        Ok(Self { recovered: contents.sessions, health, metrics, events, jobs: Some(jobs), thread })
     }
 
     /// How many sessions it has found, those included that have ended within a day. None once they are taken.
@@ -208,6 +209,10 @@ impl Home for Disk {
 
     fn health(&self) -> Health {
         self.health.clone()
+    }
+
+    fn metrics(&self) -> HomeMetrics {
+        self.metrics.clone()
     }
 
     fn events(&self) -> Option<Arc<dyn Events>> {

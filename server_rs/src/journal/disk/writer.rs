@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     config::Upkeep,
-    journal::{Append, CommitError, Health, Touch},
+    journal::{Append, CommitError, Health, HomeMetrics, Touch},
     session::{SessionId, State},
 };
 
@@ -88,6 +88,7 @@ pub(super) struct Writer {
     log_pages: Arc<AtomicU64>,
     forgotten: Option<Instant>,
     health: Health,
+    metrics: HomeMetrics,
     /// Whether the disk was full the last time.
     full: bool,
     /// Why nothing may be written any more.
@@ -114,6 +115,7 @@ impl Writer {
         mut tails: HashMap<SessionId, Tail>,
         litter: VecDeque<LifeKey>,
         health: Health,
+        metrics: HomeMetrics,
     ) -> rusqlite::Result<Self> {
         let log_pages = Arc::new(AtomicU64::new(0));
         let seen = Arc::clone(&log_pages);
@@ -126,7 +128,8 @@ impl Writer {
             tail.queued = tail.is_due(&upkeep);
             due.extend(tail.queued.then(|| id.clone()));
         }
-        Ok(Self { db, upkeep, tails, due, litter, log_pages, forgotten: None, health, full: false, broken: None })
+        let (forgotten, full, broken) = (None, false, None);
+        Ok(Self { db, upkeep, tails, due, litter, log_pages, forgotten, health, metrics, full, broken })
     }
 
     /// Works until nobody can ask any more.
@@ -184,11 +187,16 @@ impl Writer {
         }
         // One fold for each group keeps up, because a fold takes more events away than a group brings.
         if let Some(id) = self.due.front() {
+            let began = Instant::now();
             fold_one(&transaction, id, &self.tails, draft)?;
+            self.metrics.folded(began.elapsed());
             draft.folded = true;
         }
         draft.swept = sweep_first(&transaction, &self.litter, LITTER_ROWS)?;
-        transaction.commit()
+        let began = Instant::now();
+        transaction.commit()?;
+        self.metrics.synced(began.elapsed());
+        Ok(())
     }
 
     /// Takes over what a group has changed.
@@ -291,7 +299,10 @@ impl Writer {
         if self.broken.is_some() {
             return;
         }
-        match self.db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get::<_, i64>(2)) {
+        let began = Instant::now();
+        let copied = self.db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get::<_, i64>(2));
+        self.metrics.checkpointed(began.elapsed());
+        match copied {
             Ok(_) => self.log_pages.store(0, Ordering::Relaxed),
             Err(error) => self.report("copying the log into the journal", &error),
         }

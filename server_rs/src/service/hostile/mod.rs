@@ -22,6 +22,7 @@ use super::{Gate, ServerInfo, Sessions, Tools, Variables};
 use crate::{
     config::{Limits, Windows},
     journal::hostile::Witness,
+    metrics::Metrics,
     proto::{
         server_service_server::ServerServiceServer, session_service_server::SessionServiceServer,
         tool_service_server::ToolServiceServer, variable_service_server::VariableServiceServer,
@@ -68,6 +69,7 @@ impl Services {
             access: Access::Everyone(Principal::anonymous()),
             pace: Pace::new(0),
             audit: None,
+            metrics: Metrics::default(),
             heartbeat: Duration::from_secs(5),
             insecure: false,
             stopping: CancellationToken::new(),

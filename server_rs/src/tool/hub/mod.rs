@@ -16,7 +16,7 @@ use super::{
     BreakerPolicy, CallRecord, DispatchKey, Ending, Failure, ListedTool, Request, Schema, Scope, ShownTool, ToolSpec,
     call::{CallKey, WorkerKey},
     native::Tool,
-    registry::{Effect, Found, NewCall, NewWorker, News, Order, Outcome, Policy, Registry},
+    registry::{Effect, Figures, Found, NewCall, NewWorker, News, Order, Outcome, Policy, Registry},
 };
 use crate::{
     config::Limits,
@@ -155,6 +155,12 @@ impl Hub {
         let now = self.0.clock.now();
         let shown = self.0.state.lock().registry.show(home, name, now);
         shown.ok_or_else(|| self.not_found(home, session, name))
+    }
+
+    /// How much there is, and what happened.
+    pub(crate) fn figures(&self) -> Figures {
+        let now = self.0.clock.now();
+        self.0.state.lock().registry.figures(now)
     }
 
     /// The time, as the registry's own records have it.

@@ -58,8 +58,8 @@ impl Registry {
         };
         self.calls.insert(key, call);
         self.names.insert((new.home, id), key);
+        self.count(tool, |stats| stats.calls += 1);
         if let Some(entry) = self.tools.get_mut(&tool) {
-            entry.stats.calls += 1;
             entry.calls.insert(key);
         }
         match target {
@@ -71,9 +71,7 @@ impl Registry {
 
     /// Counts a call that was refused before it was accepted.
     pub(crate) fn refused(&mut self, tool: ToolKey) {
-        if let Some(entry) = self.tools.get_mut(&tool) {
-            entry.stats.refused += 1;
-        }
+        self.count(tool, |stats| stats.refused += 1);
     }
 
     fn fresh_id(&mut self, new: &NewCall) -> Result<Arc<str>, Error> {

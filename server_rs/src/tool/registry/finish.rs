@@ -40,11 +40,9 @@ impl Registry {
             if opened {
                 self.settle(tool, now);
             }
-        } else if let Outcome::Result(_) = outcome
-            && let Some(entry) = self.tools.get_mut(&tool)
-        {
+        } else if let Outcome::Result(_) = outcome {
             // A failure is how a worker says that it has stopped.
-            entry.stats.late += 1;
+            self.count(tool, |stats| stats.late += 1);
         }
         self.fill(worker, now);
         self.let_go(worker);
@@ -130,8 +128,8 @@ impl Registry {
         record.state = ending.state();
         if let Some(entry) = self.tools.get_mut(&call.tool) {
             entry.calls.remove(&key);
-            entry.stats.ended(record.state, record.took);
         }
+        self.count(call.tool, |stats| stats.ended(record.state, record.took));
         let name = (call.home, call.id);
         self.names.remove(&name);
         self.ended.insert(name, record.clone());

@@ -16,6 +16,7 @@
 
 mod accept;
 mod ended;
+mod figures;
 mod finish;
 mod forget;
 mod offers;
@@ -36,6 +37,7 @@ use std::{
 };
 
 use ended::EndedCalls;
+pub(crate) use figures::Figures;
 pub(crate) use finish::Outcome;
 pub use show::{ListedTool, ShownTool, ShownWorker};
 pub(crate) use state::NewWorker;
@@ -46,6 +48,7 @@ use super::{
     call::{CallKey, CallRecord, CallState, DispatchKey, Ending, Request, Scope, ToolKey, WorkerKey},
     schema::Schema,
     spec::ToolSpec,
+    stats::ToolStats,
 };
 use crate::{
     value::Value,
@@ -79,6 +82,8 @@ pub(crate) struct Registry {
     gone: BTreeSet<(Timestamp, ToolKey)>,
     /// One for each breaker, to look at it when it may have been idle for long; and those of tools that are forgotten.
     breakers: VecDeque<(Timestamp, ToolKey, Arc<str>)>,
+    /// The figures of all tools, also of those that are forgotten.
+    totals: ToolStats,
     /// What comes next, of whatever kind.
     next: u64,
     effects: Vec<Effect>,
@@ -162,6 +167,7 @@ impl Registry {
             ended: EndedCalls::up_to(policy.ended),
             gone: BTreeSet::new(),
             breakers: VecDeque::new(),
+            totals: ToolStats::default(),
             next: 1,
             effects: Vec::new(),
             policy,
@@ -210,6 +216,14 @@ impl Registry {
             attempts: call.attempts.clone(),
             accepted: call.accepted,
             took: now.since(call.accepted),
+        }
+    }
+
+    /// Counts something for a tool.
+    fn count(&mut self, tool: ToolKey, count: impl Fn(&mut ToolStats)) {
+        count(&mut self.totals);
+        if let Some(entry) = self.tools.get_mut(&tool) {
+            count(&mut entry.stats);
         }
     }
 

@@ -55,6 +55,7 @@ impl Registry {
         }
         if !call.attempts.is_empty() {
             entry.stats.retries += 1;
+            self.totals.retries += 1;
         }
         entry.dispatches += 1;
         let credit = if call.request.wants_chunks && entry.spec.streaming { CHUNK_CREDIT } else { 0 };
