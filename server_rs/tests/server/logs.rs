@@ -138,6 +138,9 @@ impl MakeWriter<'_> for Kept {
 async fn what_is_the_servers_own_fault_is_told_at_the_usual_level_with_the_request() {
     let kept = Kept::default();
     let subscriber = tracing_subscriber::fmt().with_writer(kept.clone()).with_ansi(false).finish();
+    // While there is just one, tracing asks the thread that first comes by whether a line is wanted, and that may be
+    // another test's, which wants none.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     // Of this thread alone, in which this test's server runs, too.
     let _logging = tracing::subscriber::set_default(subscriber);
     let home = Faulty {

@@ -97,11 +97,12 @@ fn told(message: WatchVariablesResponse) -> impl Iterator<Item = (Variable, Opti
 fn interrupted() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
 
-    let terminated = signal(SignalKind::terminate());
+    // Both at once, not when first waited for: whoever has seen a line may interrupt.
+    let signals = signal(SignalKind::interrupt()).and_then(|one| Ok((one, signal(SignalKind::terminate())?)));
     async move {
-        let Ok(mut terminated) = terminated else { return std::future::pending().await };
+        let Ok((mut interrupted, mut terminated)) = signals else { return std::future::pending().await };
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
+            _ = interrupted.recv() => {}
             _ = terminated.recv() => {}
         }
     }
