@@ -1,13 +1,9 @@
 //! Watches. Each stream is pulled by its reader: what a slow one has not asked for is not there yet, so it costs a
 //! cursor and nobody waits for it.
 
-use std::{
-    borrow::Borrow,
-    collections::{BTreeSet, VecDeque},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+mod scope;
+
+use std::{borrow::Borrow, collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
 use async_stream::try_stream;
 use futures_util::Stream;
@@ -26,11 +22,11 @@ use crate::{
         watch_variables_response::Event as Told,
     },
     server::Serving,
-    service::{caller::Caller, convert, page::PAGE_BYTES},
+    service::{caller::Caller, convert},
     session::{Behind, Body, Event, Filter, Incarnation, State, Sync},
     store::{Clock, Watcher},
-    variable::Variable,
 };
+use scope::{Scope, parts};
 
 /// A watch's messages.
 pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<WatchVariablesResponse, Status>> + Send>>;
@@ -109,15 +105,6 @@ struct Follow {
     secrets: bool,
     counted: OpenWatch,
     clock: Clock,
-}
-
-/// Which variables a watch of the latest state is about.
-struct Scope {
-    /// Those known as of the known revision.
-    narrow: Filter,
-    /// And those that are new to the client.
-    wide: Filter,
-    new_names: Vec<String>,
 }
 
 /// How far a watch of every change is.
@@ -273,50 +260,6 @@ impl Follow {
     }
 }
 
-impl Scope {
-    fn new(names: Vec<String>, new_names: Vec<String>, pattern: &str) -> Self {
-        let narrow = Filter::new(names.iter().cloned(), pattern);
-        let wide = Filter::new(names.into_iter().chain(new_names.iter().cloned()), pattern);
-        Self { narrow, wide, new_names }
-    }
-
-    fn first(&self, state: &State, known: Option<u64>) -> Sync {
-        // A filter of nothing is a filter of everything: with new names alone, nothing is known yet.
-        let resumes = self.new_names.is_empty() || self.narrow != Filter::default();
-        let mut sync = state.sync_matching(known.filter(|_| resumes), &self.narrow);
-        if sync.full {
-            return state.sync_matching(None, &self.wide);
-        }
-        let new_names: BTreeSet<&str> = self.new_names.iter().map(String::as_str).collect();
-        sync.changed.retain(|variable| !new_names.contains(&*variable.name));
-        sync.absent.retain(|name| !new_names.contains(&**name));
-        let new = state.sync(Some(state.revision), &[], &new_names.into_iter().collect::<Vec<_>>());
-        sync.changed.extend(new.changed);
-        sync.absent.extend(new.absent);
-        sync
-    }
-}
-
 fn at(state: &State, error: Error) -> Refusal {
     Refusal { error, position: Some(state.position()), operation: None }
-}
-
-/// Variables in parts of about a page's size, at least one, each with whether more follow.
-fn parts(variables: Vec<Arc<Variable>>) -> impl Iterator<Item = (Vec<Arc<Variable>>, bool)> {
-    /// More than name, version, author and the like take.
-    const AROUND: u64 = 512;
-    let (mut parts, mut bytes) = (vec![Vec::new()], 0);
-    for variable in variables {
-        let size = variable.value.encoded_len() + variable.spec.encoded_len() + variable.reason.len() as u64 + AROUND;
-        bytes += size;
-        if bytes > PAGE_BYTES as u64 && parts.last().is_some_and(|part| !part.is_empty()) {
-            parts.push(Vec::new());
-            bytes = size;
-        }
-        if let Some(part) = parts.last_mut() {
-            part.push(variable);
-        }
-    }
-    let last = parts.len() - 1;
-    parts.into_iter().enumerate().map(move |(index, part)| (part, index < last))
 }

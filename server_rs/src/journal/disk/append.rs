@@ -8,7 +8,8 @@ use super::{
     chores::sweep,
     fold::{fold, put_session},
     rows::{LifeKey, RowKey, crc, execute, signed},
-    writer::{Draft, Tail},
+    tail::Tail,
+    writer::Draft,
 };
 use crate::{
     journal::{

@@ -6,7 +6,7 @@ use rusqlite::TransactionBehavior;
 
 use super::{
     Loss, OpenError, chores::sweep, directory::Directory, fold::fold, reader::Thoroughness, recovery, schema,
-    writer::Tail,
+    tail::Tail,
 };
 use crate::{
     config::Windows,

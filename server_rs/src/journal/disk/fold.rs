@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::{
     rows::{LifeKey, RowKey, crc, execute, signed},
-    writer::Tail,
+    tail::Tail,
 };
 use crate::{
     journal::record::{Life, Record as _},

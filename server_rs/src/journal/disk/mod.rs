@@ -13,6 +13,7 @@ mod recovery;
 mod rows;
 mod schema;
 mod strays;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Row, ToSql};
 use super::{
     recovery::{Content, Loss},
     rows::{Damage, LifeKey, RowKey, record, signed},
-    writer::Tail,
+    tail::Tail,
 };
 use crate::{
     config::Windows,

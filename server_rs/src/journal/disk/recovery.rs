@@ -9,7 +9,7 @@ use super::{
     reader::{Reader, Thoroughness},
     rows::{Damage, LifeKey, RowKey, record},
     strays,
-    writer::Tail,
+    tail::Tail,
 };
 use crate::{
     config::Windows,

@@ -18,6 +18,7 @@ use super::{
     chores::{forget, now, sweep_first, touch},
     fault,
     rows::{LifeKey, execute},
+    tail::Tail,
 };
 use crate::{
     config::Upkeep,
@@ -41,39 +42,6 @@ pub(super) enum Job {
     Commit { group: Vec<Append>, done: oneshot::Sender<Result<(), CommitError>> },
     Touch(Vec<Touch>),
     Rest(Vec<Arc<State>>),
-}
-
-/// What is known of a live session: its newest durable state, and up to where it is folded.
-#[derive(Clone, Debug)]
-pub(super) struct Tail {
-    pub(super) state: Arc<State>,
-    pub(super) folded: u64,
-    /// The revision of its oldest event that is kept.
-    pub(super) oldest_event: u64,
-    /// The events after the fold, and their bytes.
-    pub(super) events: usize,
-    pub(super) bytes: u64,
-    /// Whether the next fold has to look at every row.
-    pub(super) reconcile: bool,
-    /// Whether it waits to be folded.
-    pub(super) queued: bool,
-}
-
-impl Tail {
-    /// A session whose newest state is in rows.
-    pub(super) fn folded(state: Arc<State>) -> Self {
-        let (folded, oldest_event) = (state.revision, state.oldest_event());
-        Self { state, folded, oldest_event, events: 0, bytes: 0, reconcile: false, queued: false }
-    }
-
-    /// A session whose life begins with this event.
-    pub(super) fn new(state: Arc<State>) -> Self {
-        Self { state, folded: 0, oldest_event: 1, events: 0, bytes: 0, reconcile: false, queued: false }
-    }
-
-    fn is_due(&self, upkeep: &Upkeep) -> bool {
-        self.events >= upkeep.fold_events || self.bytes >= upkeep.fold_bytes
-    }
 }
 
 pub(super) struct Writer {
