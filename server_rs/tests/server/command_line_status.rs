@@ -176,3 +176,26 @@ async fn what_an_older_server_does_not_know_is_said_so_in_a_sentence() {
         assert!(told.contains(word), "{word}: {told}");
     }
 }
+
+/// On disks of their own that are small. Some systems let only root have one.
+#[cfg(target_os = "linux")]
+#[test]
+fn doctor_tells_of_a_disk_that_is_nearly_full() {
+    const MOUNT: &str = r#"mount -t tmpfs -o "size=$1" tmpfs "$2""#;
+    const LOOK: &str = r#""$3" serve --listen 127.0.0.1:0 --data-dir "$2" --until-stdin-closes < /dev/null > /dev/null 2>&1 &&
+        "$3" doctor --json --address 127.0.0.1:1 --data-dir "$2""#;
+    let directory = tempfile::tempdir().unwrap();
+    let on_a_disk = |size: &str, script: &str| {
+        let mut shell = std::process::Command::new("unshare");
+        shell.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", size]).arg(directory.path());
+        shell.arg(env!("CARGO_BIN_EXE_snakepit")).output()
+    };
+    if !on_a_disk("40m", MOUNT).is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: this system gives nobody a disk of one's own");
+        return;
+    }
+    for (size, verdict) in [("40m", "fail"), ("400m", "warn"), ("4g", "ok")] {
+        let found = findings(&on_a_disk(size, &format!("{MOUNT} && {LOOK}")).unwrap());
+        assert_eq!(self::verdict(&found, "disk").0, verdict, "{found:?}");
+    }
+}
