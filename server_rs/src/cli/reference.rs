@@ -72,6 +72,9 @@ fn row(argument: &Arg) -> String {
         argument.get_long_help().or_else(|| argument.get_help()).map(ToString::to_string).unwrap_or_default();
     let possible: Vec<_> = argument.get_possible_values().iter().map(|it| format!("`{}`", it.get_name())).collect();
     if takes && !possible.is_empty() {
+        if !help.ends_with('.') {
+            help.push('.');
+        }
         let _ = write!(help, " One of {}.", possible.join(", "));
     }
     let hidden = argument.is_hide_default_value_set() || !takes;

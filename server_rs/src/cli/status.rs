@@ -75,7 +75,7 @@ impl Status {
             fact("heartbeat", format!("{} s", heartbeat(&info).unwrap_or_default())),
             fact("latency", format!("{:.2} ms", latency.as_secs_f64() * 1e3)),
         ];
-        facts.extend(limits(&info).map(|(name, value)| fact(&format!("limit {name}"), value.to_string())));
+        facts.extend(limits(&info).map(|(name, value)| fact(&format!("limit {name}"), limit(name, value))));
         Ok(table::block(&facts)?)
     }
 }
@@ -90,6 +90,11 @@ pub(super) fn durability(info: &GetServerInfoResponse) -> &'static str {
 
 fn heartbeat(info: &GetServerInfoResponse) -> Option<f64> {
     info.heartbeat_interval.and_then(|it| Duration::try_from(it).ok()).map(|it| it.as_secs_f64())
+}
+
+/// The one limit that is off by default says so.
+fn limit(name: &str, value: u64) -> String {
+    if name == "requests_per_second" && value == 0 { "none".into() } else { value.to_string() }
 }
 
 fn limits(info: &GetServerInfoResponse) -> impl Iterator<Item = (&'static str, u64)> + use<> {
@@ -107,6 +112,7 @@ fn limits(info: &GetServerInfoResponse) -> impl Iterator<Item = (&'static str, u
         ("tools_per_session", it.tools_per_session),
         ("queued_calls_per_tool", it.queued_calls_per_tool),
         ("tool_schema_bytes", it.tool_schema_bytes),
+        ("requests_per_second", it.requests_per_second),
     ]
     .into_iter()
 }
