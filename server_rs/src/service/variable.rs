@@ -50,13 +50,12 @@ impl VariableService for Variables {
             // Adding nothing to a secret is no way to read it.
             let view = self.0.store.session(&id, None).await.ok();
             // A repeat may tell of a version that was a secret's before the variable was declared anew. What is no longer
-            // there to be asked may have been one.
+            // kept may have been one.
             let secret = |outcome: &Outcome| {
                 let Some(state) = view.as_ref().map(|view| &view.state) else { return true };
-                state.variable(&outcome.name).is_none_or(|variable| variable.spec.secret)
-                    || state.history(&outcome.name).is_some_and(|mut records| {
-                        records.any(|record| record.version == outcome.version && record.secret)
-                    })
+                let now = state.variable(&outcome.name).is_some_and(|variable| variable.spec.secret);
+                let mut records = state.history(&outcome.name).into_iter().flatten();
+                now || records.find(|record| record.version == outcome.version).is_none_or(|record| record.secret)
             };
             convert::outcomes(&written.outcomes, secret, secrets)
         };

@@ -4,7 +4,8 @@ use std::{future::Future, time::Duration};
 
 use prost::bytes::Bytes;
 use snakepit_server::proto::{
-    GetVariablesRequest, ListVariableVersionsRequest, ListVariablesRequest, SyncVariablesRequest, WriteVariablesRequest,
+    GetVariablesRequest, ListVariableVersionsRequest, ListVariablesRequest, OperationOutcome, SyncVariablesRequest,
+    WriteVariablesRequest,
 };
 use tonic::{Request, Response, Status};
 use tonic_types::StatusExt as _;
@@ -43,7 +44,11 @@ pub async fn ask(shared: &Shared, asked: &Asked, deadline: Deadline) -> Answer {
                 idempotency_key: write.key.clone(),
             };
             let rpc = within(deadline, request, |request| client.write_variables(request));
-            told(rpc.await, |it| (it.revision, it.incarnation, Said::Written(it.outcomes)))
+            // Nothing is a secret here. What is no longer kept may have been one, and a late repeat says so.
+            let plain = |it| OperationOutcome { secret: false, ..it };
+            told(rpc.await, |it| {
+                (it.revision, it.incarnation, Said::Written(it.outcomes.into_iter().map(plain).collect()))
+            })
         }
         Asked::Get { names, allow_missing } => {
             let request = GetVariablesRequest { session_id, incarnation, names, allow_missing };

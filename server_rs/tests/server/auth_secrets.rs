@@ -87,3 +87,26 @@ async fn a_repeated_write_does_not_tell_what_it_computed_of_a_secret() {
     all.write("s", [replace("n", spec(VariableType::Integer), int(0))]).await.unwrap();
     assert_eq!(outcome().await, (2, None));
 }
+
+#[tokio::test]
+async fn what_was_computed_of_a_plain_variable_stays_plain_when_that_is_gone() {
+    let (_server, all, writer) = setting().await;
+    all.write("s", [register("n", VariableType::Integer, int(41))]).await.unwrap();
+    let request = WriteVariablesRequest {
+        session_id: "s".into(),
+        operations: vec![increment("n", 1)],
+        client_id: "c".into(),
+        idempotency_key: "k".into(),
+        ..Default::default()
+    };
+    let outcome = || async {
+        let request = request.clone();
+        let outcome = writer.variables().write_variables(request).await.unwrap().into_inner().outcomes.remove(0);
+        (outcome.value, outcome.secret)
+    };
+    assert_eq!(outcome().await, (Some(int(42)), false));
+    all.write("s", [delete("n")]).await.unwrap();
+    assert_eq!(outcome().await, (Some(int(42)), false));
+    all.write("s", [register_as("n", secret(), text("x"))]).await.unwrap();
+    assert_eq!(outcome().await, (None, true));
+}
