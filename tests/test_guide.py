@@ -217,7 +217,7 @@ def test_the_readmes_program_sends_what_the_readme_says(reader: Reader, wire: Re
     program, shell = snippets(README)
     assert isinstance(shell, Shell)
     *commands, watch = shell.commands.splitlines()
-    refused = 'snakepit: operation 0: variable "llm_temperature" refuses 9.0: it has to satisfy max=2.0'
+    refused = 'snakepit: variable "llm_temperature" refuses 9.0: it has to satisfy max=2.0'
     advice = "  next: give a value within the limits, or declare others with `snakepit var define --replace`"
     printed = f"llm_temperature is at version 2\n{refused} (CONSTRAINT_VIOLATED)\n{advice}\n  request: …\n"
     reader.read([program, Shell("\n".join(commands), printed, 0), program])

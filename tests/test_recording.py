@@ -73,7 +73,7 @@ def check(program: list[str], commands: list[str]) -> None:
         "$ snakepit var set llm_temperature 1.0 --reason livelier",
         "llm_temperature is at version 2",
         "$ snakepit var set llm_temperature 9",
-        f"snakepit: operation 0: {refused}",
+        f"snakepit: {refused}",
         "  next: give a value within the limits, or declare others with `snakepit var define --replace`",
         "$ snakepit var history llm_temperature",
     ]

@@ -139,12 +139,17 @@ impl From<Error> for Refusal {
     }
 }
 
-impl From<Refusal> for Status {
-    fn from(refusal: Refusal) -> Self {
-        let Refusal { error, position, operation } = refusal;
+impl Refusal {
+    /// What a client of a write of so many operations is told: whoever asked for one thing knows which it was.
+    pub(crate) fn of_write(self, operations: usize) -> Status {
+        self.told(operations > 1)
+    }
+
+    fn told(self, with_operation: bool) -> Status {
+        let Self { error, position, operation } = self;
         let (reason, mut metadata) = error.reason_and_facts();
         if reason.is_empty() {
-            return Self::new(error.code(), error.to_string());
+            return Status::new(error.code(), error.to_string());
         }
         if let Some(position) = position {
             metadata.insert("revision".into(), position.revision.to_string());
@@ -153,9 +158,17 @@ impl From<Refusal> for Status {
         let mut message = error.to_string();
         if let Some(operation) = operation {
             metadata.insert("operation".into(), operation.to_string());
-            message = format!("operation {operation}: {message}");
+            if with_operation {
+                message = format!("operation {operation}: {message}");
+            }
         }
-        Self::with_error_details(error.code(), message, ErrorDetails::with_error_info(reason, DOMAIN, metadata))
+        Status::with_error_details(error.code(), message, ErrorDetails::with_error_info(reason, DOMAIN, metadata))
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        refusal.told(true)
     }
 }
 

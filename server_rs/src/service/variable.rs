@@ -38,9 +38,11 @@ impl VariableService for Variables {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let id = caller.session(&request.session_id)?;
-        let (write, author) = convert::parse_write(request, &caller.principal)?;
+        let of = request.operations.len();
+        let refused = |refusal: Refusal| refusal.of_write(of);
+        let (write, author) = convert::parse_write(request, &caller.principal).map_err(refused)?;
         caller.concerns(write.operations.iter().map(|operation| &*operation.name));
-        let written = self.0.store.write(&id, write, author, &caller.principal).await?;
+        let written = self.0.store.write(&id, write, author, &caller.principal).await.map_err(refused)?;
         caller.made(written.position.revision);
         let (revision, incarnation) = convert::position(written.position);
         let secrets = caller.may(Role::ReadSecret);
