@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_batch_configuration_shows(recording_lm: RecordingLM) -> None:
 
 def test_tools_shows(recording_lm: RecordingLM) -> None:
     recording_lm.reply(calling(("population", {"city": "Paris"})))
-    lines = run("tools", **asking(recording_lm))
+    lines = [re.sub(r"[0-9a-f]{16}", "…", line) for line in run("tools", **asking(recording_lm))]
     missing = "no city named Atlantis; there are Paris, Rome, Oslo"
     assert lines[1:] == [
         "offering population",
@@ -117,7 +118,7 @@ def test_tools_shows(recording_lm: RecordingLM) -> None:
         "step 2: t -> finish({}) -> Completed.",
         f"answer at revision 2: {ANSWER}",
         "refused: InvalidRequestError",
-        f"raised there and here: tool 'population' failed with KeyError: {missing!r}",
+        f"raised there and here: tool 'population' failed with KeyError: {missing!r} (request …)",
     ]
     assert ["2113705" in str(body["messages"]) for body in recording_lm.requests] == [False, True, True]
 
