@@ -41,7 +41,9 @@ impl Unended {
         if body.is_end_stream() {
             self.over();
         }
-        if let Ok(id) = HeaderValue::from_str(self.request.id()) {
+        if let Ok(mut id) = HeaderValue::from_str(self.request.id()) {
+            // It is no secret. But HTTP/2 would keep it for the next answer, in the place of headers that come again.
+            id.set_sensitive(true);
             parts.headers.insert(REQUEST_ID, id);
         }
         http::Response::from_parts(parts, Answer { body, unended: self })
