@@ -200,11 +200,13 @@ async def test_another_life_of_the_session_ends_it(
 
 async def test_leaving_the_loop_ends_its_stream_and_thread(ctx: SessionContext) -> None:
     await ctx.register_variable("n", "integer", 0)
+    before = set(threading.enumerate())
     async for change in ctx.watch_variables():
         assert change.kind == "initial"
+        assert "snakepit-watch" in {thread.name for thread in set(threading.enumerate()) - before}
         break
     async with asyncio.timeout(10):
-        while "snakepit-watch" in {thread.name for thread in threading.enumerate()}:  # noqa: ASYNC110
+        while "snakepit-watch" in {thread.name for thread in set(threading.enumerate()) - before}:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
