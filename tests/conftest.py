@@ -49,21 +49,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """What the runs under fire came to."""
-    if CRASHED in config.stash:
-        terminalreporter.section("crashes")
-        terminalreporter.line(config.stash[CRASHED])
-    if STUCK in config.stash:
-        terminalreporter.section("a stuck watcher")
-        terminalreporter.line(config.stash[STUCK])
-    if CUT in config.stash:
-        terminalreporter.section("power cuts")
-        terminalreporter.line(config.stash[CUT])
-    if FAILED in config.stash:
-        terminalreporter.section("disk errors")
-        terminalreporter.line(config.stash[FAILED])
-    if ABUSED in config.stash:
-        terminalreporter.section("abuse")
-        terminalreporter.line(config.stash[ABUSED])
+    told = {
+        "crashes": CRASHED,
+        "a stuck watcher": STUCK,
+        "power cuts": CUT,
+        "disk errors": FAILED,
+        "abuse": ABUSED,
+    }
+    for title, key in told.items():
+        if key in config.stash:
+            terminalreporter.section(title)
+            terminalreporter.line(config.stash[key])
     if caught := config.stash.get(CAUGHT, None):
         terminalreporter.section("planted faults")
         terminalreporter.line("\n".join(sorted(caught)))

@@ -6,6 +6,7 @@ mod data;
 mod declare;
 mod doctor;
 mod failure;
+mod in_session;
 mod input;
 mod json;
 mod limits;

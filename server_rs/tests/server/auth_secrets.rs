@@ -65,21 +65,25 @@ async fn what_was_a_secret_is_not_brought_back_as_plain() {
     }
 }
 
+/// What the server computed for one and the same write, however often it is sent.
+async fn repeated(writer: &Holder) -> OperationOutcome {
+    let request = WriteVariablesRequest {
+        session_id: "s".into(),
+        operations: vec![increment("n", 1)],
+        client_id: "c".into(),
+        idempotency_key: "k".into(),
+        ..Default::default()
+    };
+    writer.variables().write_variables(request).await.unwrap().into_inner().outcomes.remove(0)
+}
+
 #[tokio::test]
 async fn a_repeated_write_does_not_tell_what_it_computed_of_a_secret() {
     let (_server, all, writer) = setting().await;
     let number = VariableSpec { secret: true, ..spec(VariableType::Integer) };
     all.write("s", [register_as("n", number, int(41))]).await.unwrap();
     let outcome = || async {
-        let request = WriteVariablesRequest {
-            session_id: "s".into(),
-            operations: vec![increment("n", 1)],
-            client_id: "c".into(),
-            idempotency_key: "k".into(),
-            ..Default::default()
-        };
-        let outcome: OperationOutcome =
-            writer.variables().write_variables(request).await.unwrap().into_inner().outcomes.remove(0);
+        let outcome = repeated(&writer).await;
         assert!(outcome.secret);
         (outcome.version, outcome.value)
     };
@@ -92,16 +96,8 @@ async fn a_repeated_write_does_not_tell_what_it_computed_of_a_secret() {
 async fn what_was_computed_of_a_plain_variable_stays_plain_when_that_is_gone() {
     let (_server, all, writer) = setting().await;
     all.write("s", [register("n", VariableType::Integer, int(41))]).await.unwrap();
-    let request = WriteVariablesRequest {
-        session_id: "s".into(),
-        operations: vec![increment("n", 1)],
-        client_id: "c".into(),
-        idempotency_key: "k".into(),
-        ..Default::default()
-    };
     let outcome = || async {
-        let request = request.clone();
-        let outcome = writer.variables().write_variables(request).await.unwrap().into_inner().outcomes.remove(0);
+        let outcome = repeated(&writer).await;
         (outcome.value, outcome.secret)
     };
     assert_eq!(outcome().await, (Some(int(42)), false));

@@ -13,9 +13,9 @@ use snakepit_server::proto::{
 
 use super::{
     EXIT_CODES, Failure,
-    client::At,
+    in_session::{Held, InSession},
     input, json,
-    remote::{Remote, timed, user},
+    remote::{timed, user},
     show, table, terminal,
 };
 
@@ -32,20 +32,7 @@ stopping."#;
 #[command(after_help = EXIT_CODES)]
 pub(super) struct Tool {
     #[command(flatten)]
-    at: At,
-    /// The session, which has to exist.
-    #[arg(
-        long,
-        global = true,
-        env = "SNAKEPIT_SESSION",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "ID"
-    )]
-    session: String,
-    /// Print one JSON object per line.
-    #[arg(long, global = true)]
-    json: bool,
+    within: InSession,
     #[command(subcommand)]
     command: Command,
 }
@@ -89,23 +76,13 @@ struct Invocation {
 
 impl Tool {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let Self { at, session, json, command } = self;
-        if session.is_empty() {
-            return Err(Failure::failed("which session? say it with --session ID or SNAKEPIT_SESSION"));
-        }
-        let held = Held { remote: Remote::connect(&at).await?, session, json };
-        match command {
+        let held = self.within.open().await?;
+        match self.command {
             Command::List { pattern } => held.list(pattern).await,
             Command::Call(invocation) => held.call(invocation).await,
             Command::Stream(invocation) => held.stream(invocation).await,
         }
     }
-}
-
-struct Held {
-    remote: Remote,
-    session: String,
-    json: bool,
 }
 
 impl Held {

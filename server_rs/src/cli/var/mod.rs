@@ -12,9 +12,9 @@ use snakepit_server::proto::{
 
 use super::{
     Failure,
-    client::At,
+    in_session::{Held, InSession},
     input,
-    remote::{Remote, timed},
+    remote::timed,
     show::{self, Done},
     typed,
 };
@@ -40,20 +40,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the server cannot be r
 #[command(after_help = JSON)]
 pub(super) struct Var {
     #[command(flatten)]
-    at: At,
-    /// The session, which has to exist.
-    #[arg(
-        long,
-        global = true,
-        env = "SNAKEPIT_SESSION",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "ID"
-    )]
-    session: String,
-    /// Print one JSON object per line.
-    #[arg(long, global = true)]
-    json: bool,
+    within: InSession,
     #[command(subcommand)]
     command: Command,
 }
@@ -143,12 +130,8 @@ struct Set {
 
 impl Var {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let Self { at, session, json, command } = self;
-        if session.is_empty() {
-            return Err(Failure::failed("which session? say it with --session ID or SNAKEPIT_SESSION"));
-        }
-        let held = Held { remote: Remote::connect(&at).await?, session, json };
-        match command {
+        let held = self.within.open().await?;
+        match self.command {
             Command::Get { names } => held.get(names).await,
             Command::Set(set) => held.set(set).await,
             Command::Define(define) => {
@@ -164,25 +147,18 @@ impl Var {
             }
             Command::History { name, limit } => {
                 let versions = held.remote.versions(&held.session, &name, limit).await?;
-                Ok(show::history(&name, &versions, json)?)
+                Ok(show::history(&name, &versions, held.json)?)
             }
             Command::Rollback { name, version, expected_version, reason } => {
                 held.rollback(name, version, expected_version, &reason).await
             }
             Command::List { pattern } => {
                 let (variables, _) = held.remote.list(&held.session, &pattern).await?;
-                Ok(show::list(&variables, json)?)
+                Ok(show::list(&variables, held.json)?)
             }
             Command::Watch { pattern } => watch::run(&held, pattern).await,
         }
     }
-}
-
-/// A session on a server.
-struct Held {
-    remote: Remote,
-    session: String,
-    json: bool,
 }
 
 impl Held {
