@@ -9,7 +9,7 @@ use std::{
 
 use prost::Message as _;
 
-const ROOT: &str = "../proto";
+const ROOT: &str = "../../proto";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(files("snakepit_bridge/v1")?, [ROOT])?;
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .out_dir(out.join("journal"))
         .btree_map(".")
         .bytes(".")
-        .extern_path(".snakepit_bridge.v1", "crate::proto")
+        .extern_path(".snakepit_bridge.v1", "crate::v1")
         .compile_fds(journal)?;
     Ok(())
 }

@@ -1,10 +1,7 @@
 use std::{fs, path::PathBuf};
 
 use clap::builder::FalseyValueParser;
-use snakepit_server::{
-    client::{self, ConnectError, Connected, Credentials},
-    tls::ClientTls,
-};
+use snakepit_client::{self as client, ClientTls, ConnectError, Connected, Credentials};
 
 use super::Failure;
 

@@ -1,7 +1,7 @@
 //! Specs from what people write: a type, and limits by the same names for every type that has them.
 
 use serde_json::{Map, Value as Json, json};
-use snakepit_server::proto::{VariableSpec, VariableType};
+use snakepit_proto::v1::{VariableSpec, VariableType};
 
 use super::{spec, typed::type_name};
 

@@ -1,6 +1,7 @@
 use std::{fmt, io, path::Path, process::ExitCode};
 
-use snakepit_server::{journal::disk::OpenError, proto::ErrorReason};
+use snakepit_proto::v1::ErrorReason;
+use snakepit_server::journal::sqlite::OpenError;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 

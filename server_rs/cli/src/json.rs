@@ -1,7 +1,8 @@
 //! Values as JSON, in the form that `snakepit var --help` describes.
 
 use serde_json::{Value as Json, json};
-use snakepit_server::{error::Error, proto, value::Value};
+use snakepit_core::{error::Error, value::Value};
+use snakepit_proto::v1 as proto;
 
 /// The JSON form of a value. One that this release cannot read, of a newer server, is an object that says why.
 pub(super) fn of(value: &proto::Value) -> Json {

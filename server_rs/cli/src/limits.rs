@@ -1,4 +1,4 @@
-use snakepit_server::config::Limits;
+use snakepit_core::config::Limits;
 
 /// What the server accepts; beyond it a request is refused with `LIMIT_EXCEEDED`.
 #[derive(Debug, clap::Args)]

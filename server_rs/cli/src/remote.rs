@@ -2,14 +2,11 @@
 
 use std::{future::Future, time::Duration};
 
-use snakepit_server::{
-    client::Connected,
-    proto::{
-        ListVariableVersionsRequest, ListVariablesRequest, Operation, Variable, VariableVersion, WriteVariablesRequest,
-        WriteVariablesResponse, server_service_client::ServerServiceClient,
-        session_service_client::SessionServiceClient, tool_service_client::ToolServiceClient,
-        variable_service_client::VariableServiceClient,
-    },
+use snakepit_client::Connected;
+use snakepit_proto::v1::{
+    ListVariableVersionsRequest, ListVariablesRequest, Operation, Variable, VariableVersion, WriteVariablesRequest,
+    WriteVariablesResponse, server_service_client::ServerServiceClient, session_service_client::SessionServiceClient,
+    tool_service_client::ToolServiceClient, variable_service_client::VariableServiceClient,
 };
 use tonic::{Request, Response, Status};
 

@@ -10,11 +10,11 @@ use clap::{
     builder::{FalseyValueParser, RangedI64ValueParser},
     value_parser,
 };
+use snakepit_core::config::Windows;
 use snakepit_server::{
     access::TokenFile,
     audit::AuditLog,
-    config::Windows,
-    journal::disk::{Disk, OpenError},
+    journal::sqlite::{Disk, OpenError},
     server::Server,
     tool::BreakerPolicy,
 };
@@ -174,7 +174,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "takes seconds, e.g. 5 or 0.5".to_owned())?;
     Duration::try_from_secs_f64(seconds)
         .ok()
-        .filter(|heartbeat| (Duration::from_millis(10)..=Duration::from_hours(1)).contains(heartbeat))
+        .filter(|heartbeat| (Duration::from_millis(10)..=Duration::from_secs(3_600)).contains(heartbeat))
         .ok_or_else(|| "takes 0.01 to 3600 seconds".into())
 }
 

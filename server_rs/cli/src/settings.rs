@@ -4,7 +4,7 @@ use std::io;
 
 use clap::{ArgMatches, Command, parser::ValueSource};
 
-use super::show;
+use super::terminal;
 
 /// Prints every setting of a command as TOML, with what is said of defaults that clap does not know.
 pub(super) fn print(command: &Command, matches: &ArgMatches, defaults: &[(&str, u64)]) -> io::Result<()> {
@@ -30,7 +30,7 @@ pub(super) fn print(command: &Command, matches: &ArgMatches, defaults: &[(&str, 
         })
         .collect();
     let width = lines.iter().map(|(setting, _)| setting.len()).max().unwrap_or_default();
-    lines.iter().try_for_each(|(setting, origin)| show::line(&format!("{setting:width$}  # {origin}")))
+    lines.iter().try_for_each(|(setting, origin)| terminal::line(&format!("{setting:width$}  # {origin}")))
 }
 
 /// Numbers and booleans as they are, all else as text.

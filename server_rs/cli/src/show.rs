@@ -1,24 +1,12 @@
 //! What commands print: text for people, and with `--json` one object per line.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
-use snakepit_server::proto::{Author, ChangeKind, OperationOutcome, Value, Variable, VariableVersion, value::Kind};
+use snakepit_proto::v1::{Author, ChangeKind, OperationOutcome, Value, Variable, VariableVersion, value::Kind};
 
 use super::{json, table, terminal, typed};
-
-/// Writes a line at once: whoever reads a watch waits for it.
-pub(super) fn line(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}")?;
-    stdout.flush()
-}
-
-/// The same of what others have written: in a terminal, without what that would obey.
-pub(super) fn others(text: &str) -> io::Result<()> {
-    if terminal::size().is_some() { line(&terminal::plain_lines(text)) } else { line(text) }
-}
 
 /// A variable as an object.
 pub(super) fn as_json(variable: &Variable) -> Json {
@@ -61,7 +49,7 @@ fn shown(value: Option<&Value>, redacted: bool) -> String {
 /// Variables by name.
 pub(super) fn list(variables: &[Variable], as_objects: bool) -> io::Result<()> {
     if as_objects {
-        return variables.iter().try_for_each(|variable| line(&as_json(variable).to_string()));
+        return variables.iter().try_for_each(|variable| terminal::line(&as_json(variable).to_string()));
     }
     let row = |variable: &Variable| {
         vec![variable.name.clone(), type_name(variable), variable.version.to_string(), literal(variable)]
@@ -84,7 +72,7 @@ pub(super) fn history(name: &str, versions: &[VariableVersion], as_objects: bool
                 "reason": it.reason,
                 "redacted": it.redacted,
             });
-            line(&object.to_string())
+            terminal::line(&object.to_string())
         });
     }
     let row = |it: &VariableVersion| {
@@ -115,9 +103,11 @@ pub(super) enum Done {
 pub(super) fn written(outcome: &OperationOutcome, revision: u64, done: Done, as_json: bool) -> io::Result<()> {
     let OperationOutcome { name, changed, version, .. } = outcome;
     if as_json {
-        return line(&json!({"name": name, "changed": changed, "version": version, "revision": revision}).to_string());
+        return terminal::line(
+            &json!({"name": name, "changed": changed, "version": version, "revision": revision}).to_string(),
+        );
     }
-    line(&match (done, changed) {
+    terminal::line(&match (done, changed) {
         (Done::Set, true) => format!("{name} is at version {version}"),
         (Done::Set, false) => format!("{name} has that value already, at version {version}"),
         (Done::Declared, true) => format!("{name} is declared, at version {version}"),
@@ -138,7 +128,7 @@ pub(super) fn change(variable: &Variable, change: Option<ChangeKind>) -> io::Res
         "reason": variable.reason,
         "redacted": variable.redacted,
     });
-    line(&object.to_string())
+    terminal::line(&object.to_string())
 }
 
 /// What happened, in a word.

@@ -1,7 +1,7 @@
 //! Specs as JSON, in exports and for `define` and `apply`: the fields of the protocol's message under their own names, without those that say nothing.
 
 use serde_json::{Map, Value as Json, json};
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     BytesConstraints, ChoiceConstraints, CollectionConstraints, Constraints, Dtype, EmbeddingConstraints,
     FloatConstraints, IntegerConstraints, ModuleConstraints, StringConstraints, TensorConstraints, VariableSpec,
     VariableType, constraints::Kind,

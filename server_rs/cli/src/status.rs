@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
-use snakepit_server::proto::{Durability, GetServerInfoRequest, GetServerInfoResponse, ListSessionsRequest};
+use snakepit_proto::v1::{Durability, GetServerInfoRequest, GetServerInfoResponse, ListSessionsRequest};
 
 use super::{
     EXIT_CODES, Failure,
     client::At,
     remote::{Remote, timed},
-    show, table,
+    table, terminal,
 };
 
 /// Sessions are counted up to here: counting all would take as long as listing them.
@@ -49,7 +49,7 @@ impl Status {
                 "latency": latency.as_secs_f64(),
                 "limits": Json::Object(limits(&info).map(|(name, value)| (name.to_owned(), json!(value))).collect()),
             });
-            return Ok(show::line(&object.to_string())?);
+            return Ok(terminal::line(&object.to_string())?);
         }
         let fact = |name: &str, value: String| (name.to_owned(), value);
         let writes = if info.read_only_cause.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{show, terminal};
+use super::terminal;
 
 /// No column is made narrower than this.
 const LEAST: usize = 3;
@@ -17,7 +17,7 @@ pub(super) fn print(header: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
     if !rows.is_empty() && width.is_some_and(|width| !legible(header, &rows, width)) {
         for (index, row) in rows.into_iter().enumerate() {
             if index > 0 {
-                show::line("")?;
+                terminal::line("")?;
             }
             block(&header.iter().map(|&title| title.to_owned()).zip(row).collect::<Vec<_>>())?;
         }
@@ -25,8 +25,8 @@ pub(super) fn print(header: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
     }
     let lines = lines(header, rows, width);
     let (first, rest) = lines.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
-    show::line(&terminal::bold(first))?;
-    rest.iter().try_for_each(|line| show::line(line))
+    terminal::line(&terminal::bold(first))?;
+    rest.iter().try_for_each(|line| terminal::line(line))
 }
 
 /// Prints what has a name and a value, below each other. What is empty is left out.
@@ -38,7 +38,7 @@ pub(super) fn block(facts: &[(String, String)]) -> io::Result<()> {
         let name = format!("{}{:missing$}{BETWEEN}", terminal::bold(name), "");
         terminal::wrapped(&name, column + BETWEEN.len(), &terminal::plain(value))
             .iter()
-            .try_for_each(|line| show::line(line))?;
+            .try_for_each(|line| terminal::line(line))?;
     }
     Ok(())
 }

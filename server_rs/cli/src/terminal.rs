@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     fmt::Write as _,
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Write as _},
 };
 
 use terminal_size::{Height, Width, terminal_size_of};
@@ -112,6 +112,18 @@ pub(super) fn cut(text: &str, width: usize) -> Cow<'_, str> {
         shown.push('…');
     }
     Cow::Owned(shown)
+}
+
+/// Writes a line at once: whoever reads a watch waits for it.
+pub(super) fn line(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}")?;
+    stdout.flush()
+}
+
+/// The same of what others have written: in a terminal, without what that would obey.
+pub(super) fn others(text: &str) -> io::Result<()> {
+    if size().is_some() { line(&plain_lines(text)) } else { line(text) }
 }
 
 #[cfg(test)]

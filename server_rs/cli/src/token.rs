@@ -7,9 +7,10 @@ use std::{
 };
 
 use clap::Subcommand;
-use snakepit_server::access::{NewToken, Role, TokenError, Tokens};
+use snakepit_core::access::Role;
+use snakepit_server::access::{NewToken, TokenError, Tokens};
 
-use super::{Failure, show};
+use super::{Failure, terminal};
 
 /// Make tokens for `snakepit serve --auth-token-file`, and check a file of them.
 #[derive(Debug, clap::Args)]
@@ -53,7 +54,7 @@ impl Token {
                 let text = fs::read_to_string(&file).map_err(|error| cannot("read", &file, &error))?;
                 let wrong = |error: TokenError| Failure::failed(format!("{}: {error}", file.display()));
                 let tokens = Tokens::parse(&text).map_err(wrong)?;
-                show::line(&format!("{}: {} tokens", file.display(), tokens.len())).map_err(Failure::from)
+                terminal::line(&format!("{}: {} tokens", file.display(), tokens.len())).map_err(Failure::from)
             }
         }
     }
@@ -63,10 +64,10 @@ impl New {
     fn run(self) -> Result<(), Failure> {
         let made = NewToken::make(&self.name, &self.roles, &self.sessions).map_err(Failure::Failed)?;
         let Some(file) = self.add_to else {
-            return show::line(&format!("{}\n\n{}", made.token, made.table.trim_end())).map_err(Failure::from);
+            return terminal::line(&format!("{}\n\n{}", made.token, made.table.trim_end())).map_err(Failure::from);
         };
         append(&file, &made.table)?;
-        show::line(&made.token).map_err(Failure::from)
+        terminal::line(&made.token).map_err(Failure::from)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a user typed, as a value of the type that a variable declares.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use snakepit_server::proto::{Value, VariableSpec, VariableType, constraints::Kind as Limits, value::Kind};
+use snakepit_proto::v1::{Value, VariableSpec, VariableType, constraints::Kind as Limits, value::Kind};
 
 use super::{input::Given, json};
 

@@ -1,5 +1,5 @@
 use clap::builder::RangedU64ValueParser;
-use snakepit_server::config::Upkeep;
+use snakepit_core::config::Upkeep;
 
 /// When the journal on disk tidies itself up. Nothing of what it keeps depends on it; tests have it done all the time.
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use snakepit_core::error::innermost;
+use snakepit_proto::API_VERSION;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -7,10 +9,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{
-    server::API_VERSION,
-    tls::{ClientTls, innermost},
-};
+use crate::ClientTls;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How much a stream may have unread: what bounds the memory that one takes.

@@ -1,9 +1,8 @@
 use std::collections::HashMap;
 
+use snakepit_core::tool::Failure;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
-
-use crate::{proto, tool::Failure};
 
 /// Why a call gave no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,17 +66,5 @@ impl From<Status> for CallError {
             return Self::Deadline(message + &known);
         }
         Self::Transport(format!("{}: {message}{known}", status.code().description()))
-    }
-}
-
-impl From<proto::ToolFailure> for Failure {
-    fn from(failure: proto::ToolFailure) -> Self {
-        Self {
-            kind: failure.r#type,
-            bases: failure.bases,
-            message: failure.message,
-            retryable: failure.retryable,
-            traceback: failure.traceback,
-        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use snakepit_server::client::Client;
+//! use snakepit_client::Client;
 //!
 //! let session = Client::connect("127.0.0.1:50051").await?.session("demo").await?;
 //! let reply = session.call_tool("population", &serde_json::json!({"city": "Paris"})).await?;
@@ -13,6 +13,7 @@
 
 mod connection;
 mod error;
+mod tls;
 
 use std::time::Duration;
 
@@ -22,17 +23,13 @@ use tonic::Status;
 
 pub use connection::{Announce, ConnectError, Connected, Credentials, connect};
 pub use error::{CallError, Refused};
-
-use crate::{
-    proto::{
-        Call, CallToolRequest, CancelCallRequest, CreateSessionRequest, ListToolsRequest, MapValue, StreamToolRequest,
-        StreamToolResponse, Tool, Value as Wire, call_tool_response::Outcome,
-        session_service_client::SessionServiceClient, stream_tool_response::Event,
-        tool_service_client::ToolServiceClient, value::Kind,
-    },
-    tool::Failure,
-    value::Value,
+use snakepit_core::{tool::Failure, value::Value};
+use snakepit_proto::v1::{
+    Call, CallToolRequest, CancelCallRequest, CreateSessionRequest, ListToolsRequest, MapValue, StreamToolRequest,
+    StreamToolResponse, Tool, Value as Wire, call_tool_response::Outcome, session_service_client::SessionServiceClient,
+    stream_tool_response::Event, tool_service_client::ToolServiceClient, value::Kind,
 };
+pub use tls::ClientTls;
 
 /// A connection to a server. Clones share it; it carries as many calls at once as the server allows (256 unless set
 /// otherwise), and further ones wait.

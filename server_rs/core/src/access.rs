@@ -1,14 +1,6 @@
-//! Who calls, and what they may do: roles, tokens, and the file that says which tokens there are.
-
-mod file;
-#[cfg(test)]
-mod tests;
-mod tokens;
+//! Who calls, and what they may do.
 
 use std::{fmt, str::FromStr, sync::Arc};
-
-pub use file::TokenFile;
-pub use tokens::{Digest, NewToken, TokenError, Tokens};
 
 use crate::session::Glob;
 

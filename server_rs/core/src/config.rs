@@ -89,7 +89,7 @@ impl Windows {
 
     /// These windows, before a home that can be asked for events.
     #[must_use]
-    pub(crate) fn before_a_home_with_events(&self) -> Self {
+    pub fn before_a_home_with_events(&self) -> Self {
         Self {
             held_events: self.held_events.min(Self::HELD_EVENTS),
             held_bytes: self.held_bytes.min(Self::HELD_BYTES),
@@ -110,7 +110,7 @@ impl Default for Windows {
             deleted_names: 10_000,
             deleted_bytes: 8 * MIB,
             idempotency_writes: 10_000,
-            idempotency_age: Duration::from_mins(10),
+            idempotency_age: Duration::from_secs(600),
         }
     }
 }

@@ -1,10 +1,6 @@
-//! Why a request is refused: one enum for the whole server, and its one translation into a gRPC status.
-
-mod status;
+//! Why a request is refused: one enum for the whole server. `snakepit_proto` makes a gRPC status of it.
 
 use std::{sync::Arc, time::Duration};
-
-pub use status::{DOMAIN, Refusal};
 
 /// Why a request is refused. The variants are the reasons of `error.proto`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -225,7 +221,17 @@ impl Error {
     }
 
     /// A refusal of a malformed field, as one of the request's field that it is part of.
-    pub(crate) fn within(self, field: &str) -> Self {
+    #[must_use]
+    pub fn within(self, field: &str) -> Self {
         if let Self::InvalidRequest { problem, .. } = self { Self::invalid(field, problem) } else { self }
     }
+}
+
+/// What an error is about, without who passed it on.
+pub fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }

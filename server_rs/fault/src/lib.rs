@@ -1,9 +1,15 @@
+//! Fault injection: mistakes that a debug build of the server makes on request, each what a believable error in its code
+//! would do. The harnesses must catch every one of them; otherwise what they do not find means nothing.
+//!
+//! `SNAKEPIT_INJECT_FAULT` names the one fault of a process. The code asks [`injected!`] at the place of each. In an
+//! optimised build the answer is the constant `false`, and nothing of a fault is left in it.
+
 use std::{env, process, sync::LazyLock};
 
-/// Names the fault; without it, or with an empty one, the server has none.
-const CHOICE: &str = "SNAKEPIT_PLANTED_FAULT";
+/// Names the fault; if it is not set, or empty, the server has none.
+const VARIABLE: &str = "SNAKEPIT_INJECT_FAULT";
 
-static CHOSEN: LazyLock<Option<Fault>> = LazyLock::new(|| match env::var(CHOICE) {
+static CHOSEN: LazyLock<Option<Fault>> = LazyLock::new(|| match env::var(VARIABLE) {
     Err(env::VarError::NotPresent) => None,
     Ok(name) if name.is_empty() => None,
     Ok(name) => Some(Fault::named(&name).unwrap_or_else(|| refuse(&name))),
@@ -12,7 +18,7 @@ static CHOSEN: LazyLock<Option<Fault>> = LazyLock::new(|| match env::var(CHOICE)
 
 /// What can be wrong with the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The log is synced by checkpoints only.
     AcknowledgeBeforeFsync,
     /// Writers are answered a moment before readers can see what they wrote.
@@ -64,28 +70,40 @@ impl Fault {
     }
 
     /// Whether the server has this fault.
-    pub(super) fn is_chosen(self) -> bool {
+    pub fn is_chosen(self) -> bool {
         *CHOSEN == Some(self)
     }
 
-    /// Whether the server has this fault, and it strikes this time.
-    pub(crate) fn strikes(self) -> bool {
+    /// Whether the server has this fault, and makes the mistake this time.
+    pub fn strikes(self) -> bool {
         self.is_chosen() && fastrand::u32(..self.odds()) == 0
     }
 }
 
-/// Says what is wrong with this server, or that nothing is although it could be.
-pub(crate) fn announce() {
-    if let Some(fault) = *CHOSEN {
-        tracing::error!(?fault, "THIS SERVER HAS A PLANTED FAULT and will do wrong: it is for tests alone");
-    } else {
-        tracing::warn!("this server can have planted faults, and has none; {CHOICE} names one");
-    }
+/// Whether this fault strikes now: `injected!(DropChange)`. A constant in an optimised build.
+#[macro_export]
+macro_rules! injected {
+    ($fault:ident) => {
+        cfg!(debug_assertions) && $crate::Fault::$fault.strikes()
+    };
+}
+
+/// Whether this process has the fault, whether or not it strikes now.
+#[macro_export]
+macro_rules! is_chosen {
+    ($fault:ident) => {
+        cfg!(debug_assertions) && $crate::Fault::$fault.is_chosen()
+    };
+}
+
+/// The fault that this process has, if any. None in an optimised build.
+pub fn chosen() -> Option<Fault> {
+    if cfg!(debug_assertions) { *CHOSEN } else { None }
 }
 
 /// A misspelt fault would be one that nothing ever catches.
 fn refuse(name: &str) -> ! {
     let names: Vec<&str> = Fault::ALL.iter().map(|(name, _)| *name).collect();
-    eprintln!("{CHOICE}={name:?} is no fault; there are {}", names.join(", "));
+    eprintln!("{VARIABLE}={name:?} is not a fault; there are {}", names.join(", "));
     process::exit(2);
 }

@@ -12,9 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use snakepit_server::{
+use snakepit_core::{
     config::{Limits, Windows},
-    journal::{Append, Home as _, disk::Disk},
     session::{
         Action, Command, Context, Create, Decision, Idempotency, Incarnation, Operation, SessionId, Slot, Write, apply,
         decide,
@@ -22,6 +21,7 @@ use snakepit_server::{
     value::Value,
     variable::{Author, Constraints, Name, Spec, Timestamp, Type},
 };
+use snakepit_server::journal::{Append, Home as _, sqlite::Disk};
 
 /// A session that is decided on and applied as the store does it.
 struct Session {

@@ -7,8 +7,8 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
+use snakepit_core::access::{Principal, Role};
 use snakepit_server::{
-    access::{Principal, Role},
     journal::{Append, CommitError, Durability, Home},
     server::Server,
 };

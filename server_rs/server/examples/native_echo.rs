@@ -4,10 +4,8 @@ use std::error::Error;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use snakepit_server::{
-    server::Server,
-    tool::{Failure, Tool},
-};
+use snakepit_core::tool::Failure;
+use snakepit_server::{server::Server, tool::Tool};
 use tokio::{io::AsyncReadExt as _, net::TcpListener};
 
 /// What to give back.

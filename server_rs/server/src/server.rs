@@ -1,76 +1,38 @@
 //! The server: built, given a listener, and run until it is told to stop.
 
 mod incoming;
-mod monitoring;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
+use snakepit_core::{
+    access::Principal,
+    config::{Limits, Windows},
+    error::Error,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Principal, TokenFile},
+    access::TokenFile,
     audit::AuditLog,
-    config::{Limits, Windows},
-    error::Error,
     journal::{Home, Memory},
     metrics::Metrics,
-    service::{self, pace::Pace},
+    monitoring,
+    service::{
+        self,
+        context::{Access, Serving},
+    },
     store::{Clock, Store},
     tls::ServerTls,
     tool::{BreakerPolicy, Tool, hub::Hub},
 };
 
-/// The version of the protocol this server speaks.
-pub const API_VERSION: u32 = 1;
-
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a graceful stop waits for clients that do not let go.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
-
-/// What the services share.
-pub(crate) struct Serving {
-    /// The sessions.
-    pub(crate) store: Store,
-    /// The tools.
-    pub(crate) tools: Hub,
-    /// Who calls.
-    pub(crate) access: Access,
-    /// How often they ask.
-    pub(crate) pace: Pace,
-    /// What is counted of what they ask.
-    pub(crate) metrics: Metrics,
-    /// Where it is told who changed what.
-    pub(crate) audit: Option<AuditLog>,
-    /// How often a quiet watch says that it lives.
-    pub(crate) heartbeat: Duration,
-    /// Whether strangers can reach this server.
-    pub(crate) insecure: bool,
-    /// Ends watches when the server stops.
-    pub(crate) stopping: CancellationToken,
-}
-
-/// How it is found out who calls.
-#[derive(Clone, Debug)]
-pub(crate) enum Access {
-    /// It is not: everyone is this.
-    Everyone(Principal),
-    /// By a token of this file.
-    Tokens(TokenFile),
-}
-
-impl Access {
-    /// Follows what may change of it. Never ends.
-    async fn follow(&self) {
-        match self {
-            Self::Everyone(_) => std::future::pending().await,
-            Self::Tokens(file) => file.follow().await,
-        }
-    }
-}
 
 /// A session server. See [`Server::builder`].
 #[derive(Debug)]
@@ -80,8 +42,9 @@ impl Server {
     /// A server that keeps its sessions in memory, with default limits. Change what should differ, then
     /// [`serve`](Builder::serve).
     pub fn builder() -> Builder<Memory> {
-        #[cfg(feature = "planted-faults")]
-        crate::planted::announce();
+        if let Some(fault) = snakepit_fault::chosen() {
+            tracing::error!(?fault, "THIS SERVER HAS AN INJECTED FAULT and makes mistakes: it is only for tests");
+        }
         Builder {
             home: Memory,
             limits: Limits::default(),
@@ -252,7 +215,6 @@ impl<H: Home> Builder<H> {
             store: store.clone(),
             tools: tools.clone(),
             access: access.clone(),
-            pace: Pace::new(store.limits().requests_per_second),
             audit: self.audit,
             metrics: Metrics::default(),
             heartbeat: self.heartbeat,
@@ -267,7 +229,7 @@ impl<H: Home> Builder<H> {
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(streams)
-            .layer(service::request::Known)
+            .layer(service::middleware::request_info::Known)
             .add_routes(service::routes(&serving))
             .serve_with_incoming_shutdown(incoming::accept(listener), stopping.clone().cancelled_owned());
         let sweep_interval = self.sweep_interval;

@@ -5,17 +5,21 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
-use snakepit_server::{
+use snakepit_core::{
+    access::Principal,
     config::{Limits, Windows},
-    error::{Error, Refusal},
+    error::Error,
+    session::{Action, Create, Idempotency, Incarnation, Operation, SessionId, State, Write, Written},
+    value::Value,
+    variable::{Author, Constraints, Name, Spec, Type},
+};
+use snakepit_proto::Refusal;
+use snakepit_server::{
     journal::{
         CommitError,
         testing::{Gate, gated},
     },
-    session::{Action, Create, Idempotency, Incarnation, Operation, SessionId, State, Write, Written},
-    store::{Principal, Store},
-    value::Value,
-    variable::{Author, Constraints, Name, Spec, Type},
+    store::Store,
 };
 use tokio::task::{JoinHandle, yield_now};
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
-use snakepit_server::proto::{Value, VariableSpec, VariableType, value::Kind};
+use snakepit_proto::v1::{Value, VariableSpec, VariableType, value::Kind};
 
 use super::super::{
     declare::{self, Said},

@@ -6,7 +6,7 @@ mod plan;
 use std::{collections::HashMap, path::Path, time::Duration};
 
 use serde_json::json;
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     CreateSessionRequest, DeleteSessionRequest, GetServerInfoRequest, GetVariablesRequest, ListSessionsRequest,
     Operation, Variable,
 };
@@ -17,7 +17,7 @@ use super::{
     input,
     remote::{Remote, timed},
     session::{batches, new_life},
-    show, terminal,
+    terminal,
 };
 use plan::{Item, Wanted, plan};
 
@@ -142,10 +142,10 @@ impl Apply {
 
     fn tell(&self, session: &str, there: bool, items: &[Item]) -> Result<(), Failure> {
         if self.json {
-            return Ok(items.iter().try_for_each(|item| show::line(&item.as_json().to_string()))?);
+            return Ok(items.iter().try_for_each(|item| terminal::line(&item.as_json().to_string()))?);
         }
         if !there {
-            show::line(&terminal::coloured(&format!("+ session {session}"), "32"))?;
+            terminal::line(&terminal::coloured(&format!("+ session {session}"), "32"))?;
         }
         for (sign, what) in items.iter().filter_map(Item::told) {
             let colour = match sign {
@@ -155,7 +155,9 @@ impl Apply {
                 _ => None,
             };
             for line in terminal::wrapped(&format!("{sign} "), 2, &terminal::plain(&what)) {
-                show::line(&colour.map_or_else(|| line.as_str().into(), |colour| terminal::coloured(&line, colour)))?;
+                terminal::line(
+                    &colour.map_or_else(|| line.as_str().into(), |colour| terminal::coloured(&line, colour)),
+                )?;
             }
         }
         Ok(())
@@ -173,9 +175,11 @@ impl Apply {
             revision = Some(remote.write(session, batch, &self.reason).await?.revision);
         }
         if self.json {
-            return Ok(show::line(&json!({"session": session, "changed": count, "revision": revision}).to_string())?);
+            return Ok(terminal::line(
+                &json!({"session": session, "changed": count, "revision": revision}).to_string(),
+            )?);
         }
-        Ok(show::line(&match revision {
+        Ok(terminal::line(&match revision {
             Some(revision) => format!("session {session}: {count} variables changed, at revision {revision}"),
             None => format!("session {session} is as the file says"),
         })?)

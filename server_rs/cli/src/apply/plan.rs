@@ -2,7 +2,7 @@
 
 use prost::Message as _;
 use serde_json::{Value as Json, json};
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     DeleteOperation, Operation, SetOperation, Value, Variable, VariableSpec, VariableType, operation::Action,
 };
 
@@ -193,7 +193,7 @@ impl Item {
 
 #[cfg(test)]
 mod tests {
-    use snakepit_server::proto::value::Kind;
+    use snakepit_proto::v1::value::Kind;
 
     use super::*;
 

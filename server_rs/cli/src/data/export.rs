@@ -2,13 +2,13 @@ use std::io::{self, BufWriter, Write as _};
 
 use prost_types::Timestamp as Time;
 use serde_json::{Value as Json, json};
-use snakepit_server::{
-    journal::disk::Archived,
-    proto,
+use snakepit_core::{
     session::{Kept, RecordKind, VersionRecord},
     value::Value,
     variable::{Spec, Timestamp},
 };
+use snakepit_proto::v1 as proto;
+use snakepit_server::journal::sqlite::Archived;
 
 use super::super::{json as values, progress::Progress, spec};
 

@@ -2,12 +2,12 @@ use std::{collections::BTreeMap, io::BufRead, sync::Arc, time::Duration};
 
 use prost_types::Timestamp as Time;
 use serde_json::{Map, Value as Json};
-use snakepit_server::{
-    journal::disk::Archived,
+use snakepit_core::{
     session::{Forgotten, Incarnation, Kept, RecordKind, SessionId, VersionRecord},
     value::Value,
     variable::{Author, Name, Spec, Timestamp},
 };
+use snakepit_server::journal::sqlite::Archived;
 
 use super::{
     super::{Failure, json as values, spec},

@@ -6,9 +6,12 @@ mod import;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use snakepit_server::journal::disk::{self, Loss, OpenError};
+use snakepit_server::journal::{
+    sqlite as disk,
+    sqlite::{Loss, OpenError},
+};
 
-use super::{Failure, show};
+use super::{Failure, terminal};
 
 pub(super) use export::HEADER;
 pub(super) use import::read;
@@ -62,7 +65,7 @@ impl Data {
         match self.command {
             Command::Check => {
                 let checked = disk::check(directory).map_err(failed)?;
-                show::line(&format!(
+                terminal::line(&format!(
                     "{}: {} sessions, {} variables, {} kept versions; {} sessions ended within a day",
                     directory.display(),
                     checked.sessions,
@@ -74,7 +77,7 @@ impl Data {
             }
             Command::Backup { to } => {
                 disk::backup(directory, &to).map_err(failed)?;
-                show::line(&format!("{} is a copy of {}", to.display(), directory.display())).map_err(Failure::from)
+                terminal::line(&format!("{} is a copy of {}", to.display(), directory.display())).map_err(Failure::from)
             }
             Command::Export { with_secrets } => {
                 let (sessions, losses) = disk::export(directory).map_err(failed)?;
@@ -85,11 +88,11 @@ impl Data {
                 let sessions = import::read(std::io::stdin().lock(), without_secrets, same_lives)?;
                 let count = sessions.len();
                 disk::import(directory, sessions).map_err(|error| Failure::failed(error.to_string()))?;
-                show::line(&format!("{count} sessions are in {}", directory.display())).map_err(Failure::from)
+                terminal::line(&format!("{count} sessions are in {}", directory.display())).map_err(Failure::from)
             }
             Command::Compact => {
                 let (before, after) = disk::compact(directory).map_err(failed)?;
-                show::line(&format!("{}: {before} bytes before, {after} now", directory.display()))
+                terminal::line(&format!("{}: {before} bytes before, {after} now", directory.display()))
                     .map_err(Failure::from)
             }
         }

@@ -4,7 +4,7 @@ use std::{
     process::Command,
 };
 
-use snakepit_server::proto::Durability;
+use snakepit_proto::v1::Durability;
 
 use super::{Finding, server::Met};
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Failure, client::At, show, terminal};
+use super::{Failure, client::At, terminal};
 
 /// Find out what is wrong with a server, the way to it, or this machine: a line per check, and what to do.
 ///
@@ -93,12 +93,12 @@ impl Report {
         };
         if self.json {
             let object = json!({"check": check, "verdict": word, "what": what, "next": next});
-            return Ok(show::line(&object.to_string())?);
+            return Ok(terminal::line(&object.to_string())?);
         }
         let (what, next) = (terminal::plain(what), terminal::plain(next));
         let next = if next.is_empty() { String::new() } else { format!("; {next}") };
         let word = format!("{}  ", terminal::coloured(&format!("{word:4}"), colour));
         let lines = terminal::wrapped(&word, 6, &format!("{check}: {what}{next}"));
-        Ok(lines.iter().try_for_each(|line| show::line(line))?)
+        Ok(lines.iter().try_for_each(|line| terminal::line(line))?)
     }
 }

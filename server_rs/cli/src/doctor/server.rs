@@ -3,11 +3,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use snakepit_server::{
-    proto::{
+use snakepit_proto::{
+    API_VERSION,
+    v1::{
         CreateSessionRequest, DeleteSessionRequest, Durability, GetServerInfoRequest, GetServerInfoResponse, Session,
     },
-    server::API_VERSION,
 };
 use tokio::net::TcpStream;
 use tonic::{Code, Status};

@@ -5,9 +5,7 @@ use std::{
 
 use prost_types::Timestamp;
 use serde_json::{Map, Value as Json, json};
-use snakepit_server::proto::{
-    Author, ChangeKind, GetVariablesRequest, Session as Found, Value, Variable, VariableVersion,
-};
+use snakepit_proto::v1::{Author, ChangeKind, GetVariablesRequest, Session as Found, Value, Variable, VariableVersion};
 
 use super::{
     super::{

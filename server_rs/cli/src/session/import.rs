@@ -5,18 +5,19 @@ use std::{
 
 use prost::Message as _;
 use serde_json::json;
-use snakepit_server::{
-    journal::disk::Archived,
-    proto::{self, CreateSessionRequest, DeleteSessionRequest, GetServerInfoRequest, ListSessionsRequest, Operation},
-    value::Value,
+use snakepit_core::value::Value;
+use snakepit_proto::{
+    v1 as proto,
+    v1::{CreateSessionRequest, DeleteSessionRequest, GetServerInfoRequest, ListSessionsRequest, Operation},
 };
+use snakepit_server::journal::sqlite::Archived;
 
 use super::{
     super::{
         Failure, data,
         progress::Progress,
         remote::{Remote, timed},
-        show,
+        terminal,
         var::declared,
     },
     new_life,
@@ -35,7 +36,7 @@ pub(super) async fn run(
             return Err(Failure::failed(format!("--as names one session; the export has {}", sessions.len())));
         };
         only.session =
-            snakepit_server::session::SessionId::parse(&id).map_err(|error| Failure::failed(error.to_string()))?;
+            snakepit_core::session::SessionId::parse(&id).map_err(|error| Failure::failed(error.to_string()))?;
     }
     for session in &sessions {
         free(remote, &session.session).await?;
@@ -52,7 +53,7 @@ pub(super) async fn run(
     }
     for Archived { session, kept } in &sessions {
         let variables = kept.specs.len();
-        show::line(&if as_objects {
+        terminal::line(&if as_objects {
             json!({"session": &**session, "variables": variables}).to_string()
         } else {
             format!("session {} is made, with {variables} variables", &**session)

@@ -8,7 +8,7 @@ use std::{fmt::Write as _, time::Duration};
 use clap::Subcommand;
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     CreateSessionRequest, DeleteSessionRequest, GetSessionRequest, ListSessionsRequest, Session as Found,
 };
 
@@ -16,7 +16,7 @@ use super::{
     EXIT_CODES, Failure,
     client::At,
     remote::{Remote, timed},
-    show, table,
+    show, table, terminal,
     var::label,
 };
 
@@ -100,7 +100,7 @@ impl Session {
             Command::List { pattern } => list(&remote, pattern, json).await,
             Command::Show { id } => {
                 let session = found(&remote, &id).await?;
-                Ok(if json { show::line(&as_json(&session).to_string()) } else { table::block(&facts(&session)) }?)
+                Ok(if json { terminal::line(&as_json(&session).to_string()) } else { table::block(&facts(&session)) }?)
             }
             Command::Create { id, ttl, metadata } => {
                 let request = CreateSessionRequest {
@@ -113,9 +113,9 @@ impl Session {
                 if json {
                     let mut object = as_json(&session);
                     object["created"] = json!(answer.created);
-                    return Ok(show::line(&object.to_string())?);
+                    return Ok(terminal::line(&object.to_string())?);
                 }
-                Ok(show::line(&if answer.created {
+                Ok(terminal::line(&if answer.created {
                     format!("session {} is made", session.id)
                 } else {
                     format!("session {} is there already, at revision {}", session.id, session.revision)
@@ -125,7 +125,7 @@ impl Session {
                 for id in ids {
                     let request = DeleteSessionRequest { session_id: id.clone(), ..DeleteSessionRequest::default() };
                     let ended = remote.answered(remote.sessions().delete_session(timed(request))).await?;
-                    show::line(&if json {
+                    terminal::line(&if json {
                         json!({"session": id, "incarnation": hex(&ended.incarnation), "revision": ended.revision})
                             .to_string()
                     } else {
@@ -154,7 +154,7 @@ async fn list(remote: &Remote, pattern: String, as_objects: bool) -> Result<(), 
         request.page_token = page.next_page_token;
     }
     if as_objects {
-        return Ok(all.iter().try_for_each(|session| show::line(&as_json(session).to_string()))?);
+        return Ok(all.iter().try_for_each(|session| terminal::line(&as_json(session).to_string()))?);
     }
     let time = |time: &Option<Timestamp>| time.as_ref().map(show::second).unwrap_or_default();
     let row = |it: &Found| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::{Map, Value as Json, json};
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     Call, CallToolRequest, GetToolRequest, ListToolsRequest, MapValue, StreamToolRequest, Tool as Listed, ToolFailure,
     Value, call_tool_response::Outcome, stream_tool_response::Event, value::Kind,
 };
@@ -103,7 +103,7 @@ impl Held {
             request.page_token = page.next_page_token;
         }
         if self.json {
-            return Ok(tools.iter().try_for_each(|tool| show::line(&as_json(tool).to_string()))?);
+            return Ok(tools.iter().try_for_each(|tool| terminal::line(&as_json(tool).to_string()))?);
         }
         let row = |tool: &Listed| {
             let spec = tool.spec.clone().unwrap_or_default();
@@ -134,9 +134,9 @@ impl Held {
             match answer.event {
                 Some(Event::Chunk(chunk)) if self.json => {
                     let chunk = json!({"chunk": json::of(&chunk), "sequence": answer.sequence});
-                    show::line(&chunk.to_string())?;
+                    terminal::line(&chunk.to_string())?;
                 }
-                Some(Event::Chunk(chunk)) => show::others(&show::value(&chunk))?,
+                Some(Event::Chunk(chunk)) => terminal::others(&show::value(&chunk))?,
                 // It has said everything in its chunks.
                 Some(Event::Result(Value { kind: Some(Kind::NullValue(_)) })) if !self.json => return Ok(()),
                 Some(Event::Result(result)) => return self.end(Some(Outcome::Result(result)), answer.call.as_ref()),
@@ -207,11 +207,11 @@ impl Held {
                 object["attempts"] = json!(call.attempts.len());
                 object["took"] = json!(call.took.and_then(|it| Duration::try_from(it).ok()).map(|it| it.as_secs_f64()));
             }
-            show::line(&object.to_string())
+            terminal::line(&object.to_string())
         };
         match outcome {
             Some(Outcome::Result(result)) if self.json => Ok(told("result", json::of(&result))?),
-            Some(Outcome::Result(result)) => Ok(show::others(&show::value(&result))?),
+            Some(Outcome::Result(result)) => Ok(terminal::others(&show::value(&result))?),
             Some(Outcome::Failure(failure)) => {
                 let ToolFailure { r#type: kind, bases, message, retryable, traceback } = failure;
                 let failed = format!("the tool failed: {kind}: {}", terminal::plain_lines(&message));

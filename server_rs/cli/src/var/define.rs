@@ -1,5 +1,5 @@
 use serde_json::{Map, Number, Value as Json};
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     Operation, RegisterOperation, Value, VariableSpec, VariableType, operation::Action, value::Kind,
 };
 

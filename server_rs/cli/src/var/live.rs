@@ -4,7 +4,7 @@ use std::{
     io::{self, Write as _},
 };
 
-use snakepit_server::proto::{ChangeKind, Variable};
+use snakepit_proto::v1::{ChangeKind, Variable};
 
 use super::super::{show, table, terminal};
 
@@ -64,8 +64,8 @@ impl Live {
     pub(super) fn close(self) -> io::Result<()> {
         let (columns, lines) = terminal::size().unwrap_or((80, 24));
         put(CLOSE)?;
-        self.lines(columns, lines).iter().try_for_each(|line| show::line(line))?;
-        show::line(&terminal::cut(&self.status("ended"), columns))
+        self.lines(columns, lines).iter().try_for_each(|line| terminal::line(line))?;
+        terminal::line(&terminal::cut(&self.status("ended"), columns))
     }
 
     fn status(&self, end: &str) -> String {

@@ -5,7 +5,7 @@ mod live;
 mod watch;
 
 use clap::Subcommand;
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     DeleteOperation, GetVariablesRequest, Operation, RollbackOperation, SetOperation, Value, Variable, VariableSpec,
     VariableType, operation::Action, value::Kind,
 };
@@ -16,7 +16,7 @@ use super::{
     input,
     remote::timed,
     show::{self, Done},
-    typed,
+    terminal, typed,
 };
 
 pub(super) use define::{declared, label};
@@ -172,7 +172,7 @@ impl Held {
             } else {
                 format!("{} = {}", variable.name, show::literal(&variable))
             };
-            show::others(&text)?;
+            terminal::others(&text)?;
         }
         Ok(())
     }

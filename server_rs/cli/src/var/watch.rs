@@ -1,6 +1,6 @@
 use std::{future::Future, io, time::Duration};
 
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     ChangeKind, Variable, WatchMode, WatchVariablesRequest, WatchVariablesResponse, watch_variables_response::Event,
 };
 use tonic::Streaming;

@@ -9,7 +9,7 @@ use std::{
 use parking_lot::Mutex;
 
 /// How long a run may stand still.
-const PATIENCE: Duration = Duration::from_mins(3);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 #[derive(Debug, Default)]
 pub struct Board {

@@ -183,11 +183,11 @@ impl Client {
         let seen = self.seen.get(name).copied().unwrap_or_default();
         self.write_of(
             key,
-            vec![snakepit_server::proto::Operation { expected_version: expecting.then_some(seen), ..operation }],
+            vec![snakepit_proto::v1::Operation { expected_version: expecting.then_some(seen), ..operation }],
         )
     }
 
-    pub fn write_of(&self, key: String, operations: Vec<snakepit_server::proto::Operation>) -> Arc<Write> {
+    pub fn write_of(&self, key: String, operations: Vec<snakepit_proto::v1::Operation>) -> Arc<Write> {
         let tag = format!("{}.{}", self.name, self.calls.len());
         Arc::new(Write { tag, author: self.name.clone(), key, operations })
     }

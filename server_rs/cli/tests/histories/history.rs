@@ -9,7 +9,7 @@ use std::{
 };
 
 use prost::bytes::Bytes;
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     Change, Operation, OperationOutcome, SyncVariablesResponse, Variable, VariableVersion, WatchVariablesResponse,
     watch_variables_response::Event as Told,
 };
@@ -128,7 +128,7 @@ pub enum Said {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Synced {
     pub full: bool,
-    pub changed: Vec<snakepit_server::proto::VariableState>,
+    pub changed: Vec<snakepit_proto::v1::VariableState>,
     pub absent: Vec<String>,
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     session_service_client::SessionServiceClient, variable_service_client::VariableServiceClient,
 };
 use tokio::sync::watch;

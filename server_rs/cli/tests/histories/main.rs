@@ -151,7 +151,7 @@ async fn let_happen(world: &Arc<World>, seeds: Range<u64>) -> Vec<String> {
     }
     while wrong.len() < ENOUGH {
         // Those that are left might wait for what a wrong server never does.
-        let patience = if wrong.is_empty() { Duration::from_hours(1) } else { Duration::from_secs(10) };
+        let patience = if wrong.is_empty() { Duration::from_secs(3_600) } else { Duration::from_secs(10) };
         match tokio::time::timeout(patience, running.join_next()).await {
             Ok(Some(ended)) => wrong.extend(problem(ended)),
             Ok(None) | Err(_) => break,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use fastrand::Rng;
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     AppendOperation, CollectionConstraints, Constraints, DeleteOperation, FloatConstraints, IncrementOperation,
     IntegerConstraints, ListValue, Operation, RegisterOperation, RollbackOperation, SetOperation, StringConstraints,
     Value, VariableSpec, VariableType, constraints::Kind as Limits, operation::Action, value::Kind,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     Change, ChangeKind, Operation, Value, Variable, operation::Action, value::Kind,
     watch_variables_response::Event as Told,
 };
@@ -60,7 +60,7 @@ pub fn synced(sync: &Synced) -> String {
 pub fn said(said: &Said) -> String {
     match said {
         Said::Written(outcomes) => {
-            let outcome = |it: &snakepit_server::proto::OperationOutcome| {
+            let outcome = |it: &snakepit_proto::v1::OperationOutcome| {
                 let changed = if it.changed { "" } else { " unchanged" };
                 format!("{} v{}{changed} {}", it.name, it.version, value(it.value.as_ref()))
             };
@@ -72,7 +72,7 @@ pub fn said(said: &Said) -> String {
             format!("listed {}{}", self::variables(variables), if token.is_some() { " and there are more" } else { "" })
         }
         Said::Versions(versions) => {
-            let version = |it: &snakepit_server::proto::VariableVersion| {
+            let version = |it: &snakepit_proto::v1::VariableVersion| {
                 format!("v{}={} r{} {}", it.version, value(it.value.as_ref()), it.revision, it.reason)
             };
             format!("versions {{{}}}", versions.iter().map(version).collect::<Vec<_>>().join(", "))

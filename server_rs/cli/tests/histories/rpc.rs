@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use prost::bytes::Bytes;
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     GetVariablesRequest, ListVariableVersionsRequest, ListVariablesRequest, OperationOutcome, SyncVariablesRequest,
     WriteVariablesRequest,
 };

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use fastrand::Rng;
 use prost::bytes::Bytes;
-use snakepit_server::proto::{CreateSessionRequest, DeleteSessionRequest};
+use snakepit_proto::v1::{CreateSessionRequest, DeleteSessionRequest};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::{

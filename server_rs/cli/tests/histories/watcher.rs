@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use snakepit_server::proto::{WatchMode, WatchVariablesRequest};
+use snakepit_proto::v1::{WatchMode, WatchVariablesRequest};
 use tokio::{
     sync::watch,
     time::{Instant, timeout},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How long a watch may take to open, and how long it may take at the end to tell what is left.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How far the history is, for those who watch it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,7 +101,7 @@ async fn open(
     shared: &Shared,
     watch: &Watch,
     known_revision: u64,
-) -> Result<tonic::Streaming<snakepit_server::proto::WatchVariablesResponse>, Status> {
+) -> Result<tonic::Streaming<snakepit_proto::v1::WatchVariablesResponse>, Status> {
     let mode = if watch.latest { WatchMode::Latest } else { WatchMode::Every };
     let request = WatchVariablesRequest {
         session_id: shared.session.clone(),

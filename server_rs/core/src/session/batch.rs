@@ -2,6 +2,8 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use snakepit_fault::injected;
+
 use super::operation::{self, Planned};
 use crate::{
     config::Limits,
@@ -45,9 +47,9 @@ pub(super) fn write(id: &SessionId, state: &State, write: &Write, context: &Cont
         return Ok(Decision::Answer(Answer::Written(Written { position: state.position(), outcomes })));
     }
     fit(state, &changes, context.limits)?;
-    let position = Position { revision: state.revision + 1, ..state.position() };
-    #[cfg(feature = "planted-faults")]
-    let position = crate::planted::given_before(position);
+    // The creation of a session is never lost: the server would not start.
+    let reused = state.revision > 1 && injected!(ReuseRevision);
+    let position = Position { revision: state.revision + u64::from(!reused), ..state.position() };
     let event = Event {
         position,
         time: context.now.max(state.last_event),

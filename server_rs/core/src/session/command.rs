@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use crate::{
     config::Limits,
     error::Error,
-    session::{Event, Incarnation, Position},
+    session::{Event, Idempotency, Incarnation, Outcome, Position},
     value::Value,
     variable::{Author, Name, Spec, Timestamp},
 };
@@ -63,17 +63,6 @@ pub struct Write {
     pub idempotency: Option<Idempotency>,
     /// The bytes of the request.
     pub encoded_len: u64,
-}
-
-/// What tells a retry from a new write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Idempotency {
-    /// The client.
-    pub client: Arc<str>,
-    /// Unique among that client's writes.
-    pub key: Arc<str>,
-    /// A digest of what was asked.
-    pub fingerprint: [u8; 32],
 }
 
 /// One operation on one variable.
@@ -149,19 +138,6 @@ pub struct Written {
     pub position: Position,
     /// One per operation, in the same order.
     pub outcomes: Arc<[Outcome]>,
-}
-
-/// What one operation did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// The variable.
-    pub name: Name,
-    /// Whether anything changed.
-    pub changed: bool,
-    /// The version after the write; for a deletion the one it took.
-    pub version: u64,
-    /// The new value, if the server computed it: increment, append, rollback.
-    pub value: Option<Box<Value>>,
 }
 
 /// Why a command is refused.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
-    session::{Idempotency, Outcome, Position},
+    session::Position,
     value::Value,
     variable::{Author, Name, Spec, Timestamp},
 };
@@ -101,4 +101,28 @@ impl Event {
         };
         (64 + self.author.name.len() + self.reason.len() + idempotency + outcomes) as u64 + body
     }
+}
+
+/// What tells a retry from a new write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The client.
+    pub client: Arc<str>,
+    /// Unique among that client's writes.
+    pub key: Arc<str>,
+    /// A digest of what was asked.
+    pub fingerprint: [u8; 32],
+}
+
+/// What one operation did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The variable.
+    pub name: Name,
+    /// Whether anything changed.
+    pub changed: bool,
+    /// The version after the write; for a deletion the one it took.
+    pub version: u64,
+    /// The new value, if the server computed it: increment, append, rollback.
+    pub value: Option<Box<Value>>,
 }

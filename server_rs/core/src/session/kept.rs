@@ -38,7 +38,7 @@ pub struct Kept {
 
 impl State {
     /// The session that was kept, under these windows. Says what is missing if it is not whole.
-    pub(crate) fn restore(id: &SessionId, mut kept: Kept, windows: &Windows) -> Result<Self, String> {
+    pub fn restore(id: &SessionId, mut kept: Kept, windows: &Windows) -> Result<Self, String> {
         let mut state = Self {
             id: id.clone(),
             incarnation: kept.incarnation,
@@ -113,7 +113,7 @@ impl State {
 
     /// What is to be kept of it, without its event log and the repeats it would recognise: those are for clients of
     /// this life.
-    pub(crate) fn keep(&self) -> Kept {
+    pub fn keep(&self) -> Kept {
         let specs = self.variables().map(|variable| (variable.name.clone(), Arc::clone(&variable.spec)));
         let names = self.variables.keys().chain(self.deletions.names());
         let oldest_first = |name: &Name| {
@@ -137,53 +137,53 @@ impl State {
     }
 
     /// What is known of the deletions that are no longer remembered.
-    pub(crate) fn forgotten(&self) -> Forgotten {
+    pub fn forgotten(&self) -> Forgotten {
         self.deletions.forgotten
     }
 
     /// Whether after this revision versions were dropped of names that did not change since.
-    pub(crate) fn has_shrunk_since(&self, revision: u64) -> bool {
+    pub fn has_shrunk_since(&self, revision: u64) -> bool {
         self.deletions.shrunk > revision
     }
 
     /// How many names have a history.
-    pub(crate) fn history_count(&self) -> usize {
+    pub fn history_count(&self) -> usize {
         self.variables.len() + self.deletions.len()
     }
 
     /// How many versions of all names are kept.
-    pub(crate) fn version_count(&self) -> usize {
+    pub fn version_count(&self) -> usize {
         self.variables.len() + self.histories.values().map(History::len).sum::<usize>()
     }
 
     /// The version of the oldest record of a name that is kept.
-    pub(crate) fn oldest_version(&self, name: &str) -> Option<u64> {
+    pub fn oldest_version(&self, name: &str) -> Option<u64> {
         let oldest = self.histories.get(name).and_then(|history| history.iter().next_back()).map(|it| it.version);
         oldest.or_else(|| self.variable(name).map(|variable| variable.version))
     }
 
     /// The writes whose repeats are recognised, oldest first.
-    pub(crate) fn remembered(&self) -> impl Iterator<Item = &Arc<Original>> {
+    pub fn remembered(&self) -> impl Iterator<Item = &Arc<Original>> {
         self.remembered.iter()
     }
 
     /// The revision of the oldest event in the log; the next revision if it has none.
-    pub(crate) fn oldest_event(&self) -> u64 {
+    pub fn oldest_event(&self) -> u64 {
         self.revision + 1 - self.log.len()
     }
 
     /// The revision of the oldest event that is held; the next revision if none is.
-    pub(crate) fn oldest_held(&self) -> u64 {
+    pub fn oldest_held(&self) -> u64 {
         self.revision + 1 - self.log.held()
     }
 
     /// The bytes of each event in the log, oldest first.
-    pub(crate) fn event_sizes(&self) -> impl Iterator<Item = u32> {
+    pub fn event_sizes(&self) -> impl Iterator<Item = u32> {
         self.log.sizes()
     }
 
     /// The same session without the events that its home has; none if it holds none.
-    pub(crate) fn at_rest(&self) -> Option<Self> {
+    pub fn at_rest(&self) -> Option<Self> {
         let holds = self.log.held() > 0;
         holds.then(|| {
             let mut rest = self.clone();

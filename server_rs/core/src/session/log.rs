@@ -100,7 +100,7 @@ impl Log {
 
 impl Event {
     /// The bytes that the log counts for it.
-    pub(crate) fn log_size(&self) -> u32 {
+    pub fn log_size(&self) -> u32 {
         u32::try_from(self.encoded_len()).unwrap_or(u32::MAX)
     }
 }

@@ -9,8 +9,6 @@ mod decide;
 mod deletions;
 mod event;
 mod filter;
-#[cfg(test)]
-pub(crate) mod fixture;
 mod hash;
 mod history;
 mod identity;
@@ -18,21 +16,21 @@ mod kept;
 mod log;
 mod operation;
 #[cfg(test)]
-pub(crate) mod properties;
+mod properties;
 mod remembered;
 mod slot;
 mod state;
 mod sync;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, feature = "testing"))]
+pub mod whole;
 
 pub use apply::apply;
-pub use command::{
-    Action, Answer, Command, Context, Create, Decision, Idempotency, Operation, Outcome, Refused, Write, Written,
-};
+pub use command::{Action, Answer, Command, Context, Create, Decision, Operation, Refused, Write, Written};
 pub use decide::decide;
 pub use deletions::Forgotten;
-pub use event::{Body, Change, ChangeKind, Event};
+pub use event::{Body, Change, ChangeKind, Event, Idempotency, Outcome};
 pub use filter::{Filter, Glob};
 pub use history::{RecordKind, VersionRecord};
 pub use identity::{Incarnation, Position, SessionId};

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use snakepit_fault::injected;
+
 use crate::{
     error::Error,
-    planted,
     session::{Action, ChangeKind, Context, Operation, SessionId, State},
     value::{MAX_EXACT_INTEGER, Value},
     variable::{Spec, Type, Variable},
@@ -39,7 +40,7 @@ pub(super) fn plan(
     let current = state.variable(name);
     let actual = current.map_or(0, |variable| variable.version);
     if let Some(expected) =
-        operation.expected_version.filter(|expected| *expected != actual && !planted::strikes!(SkipExpectedVersion))
+        operation.expected_version.filter(|expected| *expected != actual && !injected!(SkipExpectedVersion))
     {
         return Err(Error::VersionConflict { variable: name.shared(), expected, actual });
     }

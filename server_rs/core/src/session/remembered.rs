@@ -31,7 +31,7 @@ pub struct Original {
 
 impl Original {
     /// The write that an event is of.
-    pub(crate) fn of(event: &Event, idempotency: &Idempotency) -> Self {
+    pub fn of(event: &Event, idempotency: &Idempotency) -> Self {
         Self {
             idempotency: idempotency.clone(),
             revision: event.position.revision,

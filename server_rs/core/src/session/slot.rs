@@ -42,7 +42,7 @@ pub enum End {
 
 impl Ended {
     /// How long an expired id answers `SESSION_EXPIRED`.
-    pub const REMEMBERED: Duration = Duration::from_hours(24);
+    pub const REMEMBERED: Duration = Duration::from_secs(86_400);
 
     /// Whether by `now` the id stands for nothing any more, so that the slot may be vacated. A deleted session is kept
     /// as long as an expired one, to recognise its incarnation.

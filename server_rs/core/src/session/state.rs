@@ -59,7 +59,7 @@ impl State {
     }
 
     /// How many of its events are held in memory.
-    pub(crate) fn held_events(&self) -> u64 {
+    pub fn held_events(&self) -> u64 {
         self.log.held()
     }
 

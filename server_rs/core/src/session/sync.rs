@@ -89,7 +89,7 @@ impl State {
     }
 
     /// The names changed or deleted after `revision`, as far as deletions are remembered.
-    pub(crate) fn touched_since(&self, revision: u64) -> impl Iterator<Item = &Name> {
+    pub fn touched_since(&self, revision: u64) -> impl Iterator<Item = &Name> {
         self.changed_since(revision).map(|variable| &variable.name).chain(self.deletions.since(revision))
     }
 }

@@ -6,28 +6,29 @@ use proptest::prelude::*;
 
 use crate::{
     config::{Limits, Windows},
-    session::{fixture::*, *},
+    session::{Action, Answer, Command, Operation, Refused, Slot, Write},
+    testing::session::{Session, create, incarnation, key, operation, register},
     value::Value,
-    variable::*,
+    variable::{CollectionConstraints, Constraints, FloatConstraints, IntegerConstraints, Spec, Timestamp, Type},
 };
 
-pub(crate) const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+pub const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// A command and its circumstances.
 #[derive(Clone, Debug)]
-pub(crate) struct Step {
+pub struct Step {
     /// How far the clock moves before it, in seconds.
     pub passed: i64,
     pub admin: bool,
     pub command: Command,
 }
 
-pub(crate) fn limits() -> Limits {
+pub fn limits() -> Limits {
     Limits { variables_per_session: 4, batch_operations: 3, value_bytes: 100, ..Limits::default() }
 }
 
 /// One spec per kind that the model knows; its description is that kind's number.
-pub(crate) fn spec(kind: usize) -> Arc<Spec> {
+pub fn spec(kind: usize) -> Arc<Spec> {
     let float = |min, max| FloatConstraints { min, max, ..FloatConstraints::default() };
     let integer = |min, max| Constraints::Integer(IntegerConstraints { min, max, step: None });
     let free_float = FloatConstraints { allow_nan: true, allow_infinity: true, ..float(None, None) };
@@ -121,7 +122,7 @@ fn command() -> impl Strategy<Value = Command> {
 }
 
 /// A session's first command, and what else comes.
-pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     let passed = prop::sample::select(vec![0, 0, 0, 1, 1, -3, 200, 601, 13 * 3600]);
     let step = (passed, prop::bool::weighted(0.8), command()).prop_map(|(passed, admin, command)| Step {
         passed,
@@ -139,7 +140,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-pub(crate) fn windows() -> impl Strategy<Value = Windows> {
+pub fn windows() -> impl Strategy<Value = Windows> {
     (0usize..20, 0u64..3_000, 0usize..5, 0u64..500, 0usize..4, 0u64..500, 0usize..4).prop_map(
         |(log_events, log_bytes, history_versions, history_bytes, deleted_names, deleted_bytes, idempotency_writes)| {
             Windows {
@@ -158,7 +159,7 @@ pub(crate) fn windows() -> impl Strategy<Value = Windows> {
 }
 
 /// Runs the steps. What each was answered, and the session after it.
-pub(crate) fn run(steps: &[Step], mut each: impl FnMut(&Step, Result<Answer, Refused>, &mut Session)) -> Session {
+pub fn run(steps: &[Step], mut each: impl FnMut(&Step, Result<Answer, Refused>, &mut Session)) -> Session {
     let mut session = Session { limits: limits(), now: Timestamp(1_000_000_000_000), ..Session::vacant() };
     for step in steps {
         session.now = Timestamp(session.now.0.checked_add_signed(step.passed * 1_000_000).unwrap());
@@ -170,7 +171,7 @@ pub(crate) fn run(steps: &[Step], mut each: impl FnMut(&Step, Result<Answer, Ref
 }
 
 /// The variables of a slot: name to everything about it, as text.
-pub(crate) fn content(slot: &Slot) -> BTreeMap<String, String> {
+pub fn content(slot: &Slot) -> BTreeMap<String, String> {
     match slot {
         Slot::Live(state) => state.variables().map(|it| (it.name.to_string(), format!("{it:?}"))).collect(),
         Slot::Vacant | Slot::Ended(_) => BTreeMap::new(),

@@ -1,17 +1,18 @@
 //! A session for tests: decides and applies at once, and keeps every event.
 
-#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test fails by panicking")]
-
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::*;
 use crate::{
     config::{Limits, Windows},
+    session::{
+        Action, Answer, Command, Context, Create, Decision, Event, Idempotency, Incarnation, Operation, Outcome,
+        Refused, SessionId, Slot, State, Write, Written, apply, decide,
+    },
     value::Value,
     variable::{Author, Constraints, FloatConstraints, Name, Spec, Timestamp, Type},
 };
 
-pub(crate) struct Session {
+pub struct Session {
     pub id: SessionId,
     pub slot: Slot,
     pub now: Timestamp,
@@ -22,7 +23,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn vacant() -> Self {
+    pub fn vacant() -> Self {
         Self {
             id: SessionId::parse("s").unwrap(),
             slot: Slot::Vacant,
@@ -34,19 +35,19 @@ impl Session {
         }
     }
 
-    pub(crate) fn live() -> Self {
+    pub fn live() -> Self {
         let mut session = Self::vacant();
         session.run(&create(1)).unwrap();
         session
     }
 
-    pub(crate) fn with_windows(windows: Windows) -> Self {
+    pub fn with_windows(windows: Windows) -> Self {
         let mut session = Self { windows, ..Self::vacant() };
         session.run(&create(1)).unwrap();
         session
     }
 
-    pub(crate) fn run(&mut self, command: &Command) -> Result<Answer, Refused> {
+    pub fn run(&mut self, command: &Command) -> Result<Answer, Refused> {
         let author = Author { name: "ann".into(), verified: true };
         let context = Context { now: self.now, author, admin: self.admin, limits: &self.limits };
         match decide(&self.id, &self.slot, command, &context)? {
@@ -60,11 +61,11 @@ impl Session {
         }
     }
 
-    pub(crate) fn write(&mut self, operations: Vec<Operation>) -> Result<Written, Refused> {
+    pub fn write(&mut self, operations: Vec<Operation>) -> Result<Written, Refused> {
         self.write_with(None, operations)
     }
 
-    pub(crate) fn write_as(&mut self, key: Idempotency, operations: Vec<Operation>) -> Result<Written, Refused> {
+    pub fn write_as(&mut self, key: Idempotency, operations: Vec<Operation>) -> Result<Written, Refused> {
         self.write_with(Some(key), operations)
     }
 
@@ -77,69 +78,69 @@ impl Session {
     }
 
     /// One operation that has to succeed.
-    pub(crate) fn act(&mut self, name: &str, action: Action) -> Outcome {
+    pub fn act(&mut self, name: &str, action: Action) -> Outcome {
         self.write(vec![operation(name, action)]).unwrap().outcomes[0].clone()
     }
 
     /// Why one operation is refused.
-    pub(crate) fn refusal(&mut self, name: &str, action: Action) -> crate::error::Error {
+    pub fn refusal(&mut self, name: &str, action: Action) -> crate::error::Error {
         self.write(vec![operation(name, action)]).unwrap_err().error
     }
 
-    pub(crate) fn state(&self) -> &Arc<State> {
+    pub fn state(&self) -> &Arc<State> {
         match &self.slot {
             Slot::Live(state) => state,
             other => panic!("{other:?}"),
         }
     }
 
-    pub(crate) fn value(&self, name: &str) -> Value {
+    pub fn value(&self, name: &str) -> Value {
         self.state().variable(name).unwrap().value.clone()
     }
 
-    pub(crate) fn version(&self, name: &str) -> Option<u64> {
+    pub fn version(&self, name: &str) -> Option<u64> {
         self.state().variable(name).map(|variable| variable.version)
     }
 }
 
-pub(crate) fn incarnation(n: u8) -> Incarnation {
+pub fn incarnation(n: u8) -> Incarnation {
     Incarnation([n; 16])
 }
 
-pub(crate) fn create(n: u8) -> Command {
-    let ttl = Some(Duration::from_mins(1));
+pub fn create(n: u8) -> Command {
+    let ttl = Some(Duration::from_secs(60));
     Command::Create(Create { incarnation: incarnation(n), ttl, metadata: BTreeMap::new() })
 }
 
-pub(crate) fn operation(name: &str, action: Action) -> Operation {
+pub fn operation(name: &str, action: Action) -> Operation {
     Operation { name: Name::parse(name).unwrap(), expected_version: None, action }
 }
 
-pub(crate) fn expecting(version: u64, name: &str, action: Action) -> Operation {
+pub fn expecting(version: u64, name: &str, action: Action) -> Operation {
     Operation { expected_version: Some(version), ..operation(name, action) }
 }
 
-pub(crate) fn key(key: &str, fingerprint: u8) -> Idempotency {
+pub fn key(key: &str, fingerprint: u8) -> Idempotency {
     Idempotency { client: "c".into(), key: key.into(), fingerprint: [fingerprint; 32] }
 }
 
-pub(crate) fn plain(ty: Type) -> Spec {
+pub fn plain(ty: Type) -> Spec {
     Spec::new(ty, Constraints::None)
 }
 
-pub(crate) fn up_to(max: f64) -> Spec {
+pub fn up_to(max: f64) -> Spec {
     let limits = FloatConstraints { min: Some(0.0), max: Some(max), ..FloatConstraints::default() };
     Spec::new(Type::Float, Constraints::Float(limits))
 }
 
-pub(crate) fn register(spec: Spec, value: impl Into<Value>) -> Action {
+pub fn register(spec: Spec, value: impl Into<Value>) -> Action {
     Action::Register { spec: Arc::new(spec), value: value.into(), replace: false }
 }
 
-pub(crate) fn replace(spec: Spec, value: impl Into<Value>) -> Action {
+pub fn replace(spec: Spec, value: impl Into<Value>) -> Action {
     Action::Register { spec: Arc::new(spec), value: value.into(), replace: true }
 }
 
-pub(crate) fn set(value: impl Into<Value>) -> Action {
+pub fn set(value: impl Into<Value>) -> Action {
     Action::Set(value.into())
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use prost::bytes::Bytes;
+use bytes::Bytes;
 
 use crate::error::Error;
 
@@ -40,7 +40,8 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    pub(super) const ALL: [Self; 14] = [
+    /// All of them.
+    pub const ALL: [Self; 14] = [
         Self::Bool,
         Self::Int8,
         Self::Int16,

@@ -175,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_value_survives_json(value in crate::value::tests::value()) {
+        fn every_value_survives_json(value in crate::testing::values::value()) {
             let value = with_plain_nan(&value);
             prop_assert_eq!(through_text(&value), Ok(value));
         }

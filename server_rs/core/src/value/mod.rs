@@ -4,14 +4,14 @@ mod array;
 mod json;
 mod size;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use std::{
     hash::{Hash, Hasher},
     sync::Arc,
 };
 
-use prost::bytes::Bytes;
+use bytes::Bytes;
 
 pub use array::{Dtype, NdArray};
 

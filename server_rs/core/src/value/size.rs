@@ -8,12 +8,12 @@ fn varint(value: u64) -> u64 {
 }
 
 /// The bytes of a length-delimited field with a one-byte tag.
-pub(crate) fn delimited(len: u64) -> u64 {
+pub fn delimited(len: u64) -> u64 {
     1 + varint(len) + len
 }
 
 /// The same, if proto3 omits it when empty.
-pub(crate) fn omitted_if_empty(len: u64) -> u64 {
+pub fn omitted_if_empty(len: u64) -> u64 {
     if len == 0 { 0 } else { delimited(len) }
 }
 

@@ -35,7 +35,7 @@ impl Spec {
     }
 
     /// The value for a message, unless it is secret.
-    pub(crate) fn show(&self, value: &Value) -> String {
+    pub fn show(&self, value: &Value) -> String {
         if self.secret { "a secret value".into() } else { value.preview() }
     }
 
@@ -84,7 +84,22 @@ impl Constraints {
             (Self::Collection(limits), Value::Map(entries)) => limits.broken(entries.len(), value),
             (Self::None, Value::List(_) | Value::Map(_)) => CollectionConstraints::default().broken(0, value),
             (Self::Bytes(limits), Value::Bytes(bytes)) => limits.broken(bytes.len()),
-            _ => None,
+            (
+                Self::None,
+                Value::Null | Value::Bool(_) | Value::Int(_) | Value::Text(_) | Value::Bytes(_) | Value::Array(_),
+            ) => None,
+            // Registration lets none of these through. If it did, a constraint that nothing enforces would be worse.
+            (
+                Self::Float(_)
+                | Self::Integer(_)
+                | Self::String(_)
+                | Self::Module(_)
+                | Self::Embedding(_)
+                | Self::Tensor(_)
+                | Self::Collection(_)
+                | Self::Bytes(_),
+                value,
+            ) => Some(format!("{} constraints, which are not for {}", self.kind(), value.kind())),
         }
     }
 }

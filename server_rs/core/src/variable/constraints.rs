@@ -95,8 +95,3 @@ impl Constraints {
         }
     }
 }
-
-/// A refusal of the constraint field `name`.
-pub(super) fn invalid(name: &str, problem: impl Into<String>) -> Error {
-    Error::invalid(format!("constraints.{name}"), problem)
-}

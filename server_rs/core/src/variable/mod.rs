@@ -12,10 +12,11 @@ mod spec;
 #[cfg(test)]
 mod tests;
 mod text;
+mod types;
 
 use std::sync::Arc;
 
-use crate::value::Value;
+use crate::{error::Error, value::Value};
 
 pub use constraints::Constraints;
 pub use name::Name;
@@ -23,8 +24,9 @@ pub use numbers::{FloatConstraints, IntegerConstraints};
 pub use origin::{Author, Timestamp};
 pub use pattern::Pattern;
 pub use shapes::{BytesConstraints, CollectionConstraints, EmbeddingConstraints, TensorConstraints};
-pub use spec::{MAX_LABELS, Spec, Type};
+pub use spec::{MAX_LABELS, Spec};
 pub use text::{ChoiceConstraints, ModuleConstraints, StringConstraints};
+pub use types::Type;
 
 /// A variable at one version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,4 +49,9 @@ pub struct Variable {
     pub updated_by: Author,
     /// Why, as the writer said.
     pub reason: Arc<str>,
+}
+
+/// A refusal of the constraint field `name`.
+fn invalid_constraint(name: &str, problem: impl Into<String>) -> Error {
+    Error::invalid(format!("constraints.{name}"), problem)
 }

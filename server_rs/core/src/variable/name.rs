@@ -46,7 +46,7 @@ impl Name {
     }
 
     /// What sorts before every name.
-    pub(crate) fn lowest() -> Self {
+    pub fn lowest() -> Self {
         Self(Arc::default())
     }
 

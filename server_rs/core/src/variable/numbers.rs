@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::constraints::invalid;
+use super::invalid_constraint as invalid;
 use crate::error::Error;
 
 /// Limits on a float. By default finite, and nothing more.

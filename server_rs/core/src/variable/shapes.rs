@@ -1,6 +1,6 @@
 //! Limits on arrays, collections and bytes.
 
-use super::constraints::invalid;
+use super::invalid_constraint as invalid;
 use crate::{
     error::Error,
     value::{Dtype, MAX_DEPTH, NdArray, Value},

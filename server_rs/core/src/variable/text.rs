@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{constraints::invalid, pattern::Pattern};
+use super::{invalid_constraint as invalid, pattern::Pattern};
 use crate::{error::Error, value::Value};
 
 /// Limits on text. Lengths count Unicode code points.

@@ -1,15 +1,14 @@
-use crate::{
+use snakepit_core::{
     error::Error,
-    proto,
-    proto::constraints::Kind,
     variable::{
         BytesConstraints, ChoiceConstraints, CollectionConstraints, Constraints, EmbeddingConstraints,
         FloatConstraints, IntegerConstraints, ModuleConstraints, Pattern, StringConstraints, TensorConstraints,
     },
-    wire::value,
 };
 
-pub(crate) fn parse(kind: Kind) -> Result<Constraints, Error> {
+use crate::{convert::value, v1 as proto, v1::constraints::Kind};
+
+pub fn parse(kind: Kind) -> Result<Constraints, Error> {
     Ok(match kind {
         Kind::Float(limits) => Constraints::Float(FloatConstraints {
             min: limits.min,
@@ -50,7 +49,7 @@ pub(crate) fn parse(kind: Kind) -> Result<Constraints, Error> {
 }
 
 /// None if there are none.
-pub(crate) fn encode(constraints: &Constraints) -> Option<Kind> {
+pub fn encode(constraints: &Constraints) -> Option<Kind> {
     let dtype = |dtype: Option<_>| dtype.map_or(proto::Dtype::Unspecified, value::encode_dtype).into();
     Some(match constraints {
         Constraints::None => return None,

@@ -1,20 +1,25 @@
-//! Between the messages that the protocol and the journal share and what the server thinks in.
+//! Between the messages that the protocol and the journal share and what the server thinks in: `parse` reads a message,
+//! and refuses what is malformed; `encode` writes one.
 
-pub(crate) mod constraints;
-pub(crate) mod spec;
-pub(crate) mod value;
+#![allow(missing_docs, reason = "each function is named after the message it reads or writes")]
+
+pub mod constraints;
+pub mod spec;
+pub mod value;
 
 use std::time::Duration;
 
-use crate::{
+use snakepit_core::{
     error::Error,
-    proto,
     session::{Outcome, RecordKind},
+    tool::Failure,
     value::Value,
     variable::{Author, Spec, Timestamp},
 };
 
-pub(crate) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+use crate::v1 as proto;
+
+pub fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     let (seconds, micros) = (time.0 / 1_000_000, time.0 % 1_000_000);
     prost_types::Timestamp {
         seconds: seconds.try_into().unwrap_or(i64::MAX),
@@ -23,30 +28,30 @@ pub(crate) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
 }
 
 /// None for what protobuf cannot say: more than 292 billion years.
-pub(crate) fn duration(duration: Duration) -> Option<prost_types::Duration> {
+pub fn duration(duration: Duration) -> Option<prost_types::Duration> {
     duration.try_into().ok()
 }
 
 /// None for less than nothing. The conversion that comes with the type overflows for the least number of seconds, as its
 /// text does: see [`shown`].
-pub(crate) fn span(duration: prost_types::Duration) -> Option<Duration> {
+pub fn span(duration: prost_types::Duration) -> Option<Duration> {
     let prost_types::Duration { seconds, nanos } = duration.normalized();
     Some(Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanos).ok()?))
 }
 
 /// A stranger's span of time, for a message.
-pub(crate) fn shown(duration: prost_types::Duration) -> String {
+pub fn shown(duration: prost_types::Duration) -> String {
     match duration.nanos {
         0 => format!("{} s", duration.seconds),
         nanos => format!("{} s and {nanos} ns", duration.seconds),
     }
 }
 
-pub(crate) fn author(author: &Author) -> proto::Author {
+pub fn author(author: &Author) -> proto::Author {
     proto::Author { name: author.name.to_string(), verified: author.verified }
 }
 
-pub(crate) fn record_kind(kind: RecordKind) -> proto::ChangeKind {
+pub fn record_kind(kind: RecordKind) -> proto::ChangeKind {
     match kind {
         RecordKind::Registered => proto::ChangeKind::Registered,
         RecordKind::Set => proto::ChangeKind::Set,
@@ -55,7 +60,7 @@ pub(crate) fn record_kind(kind: RecordKind) -> proto::ChangeKind {
 }
 
 /// What an operation did.
-pub(crate) fn outcome(outcome: &Outcome) -> proto::OperationOutcome {
+pub fn outcome(outcome: &Outcome) -> proto::OperationOutcome {
     proto::OperationOutcome {
         name: outcome.name.to_string(),
         changed: outcome.changed,
@@ -91,6 +96,30 @@ impl TryFrom<proto::VariableSpec> for Spec {
 
     fn try_from(spec: proto::VariableSpec) -> Result<Self, Error> {
         spec::parse(Some(spec))
+    }
+}
+
+impl From<proto::ToolFailure> for Failure {
+    fn from(failure: proto::ToolFailure) -> Self {
+        Self {
+            kind: failure.r#type,
+            bases: failure.bases,
+            message: failure.message,
+            retryable: failure.retryable,
+            traceback: failure.traceback,
+        }
+    }
+}
+
+impl From<Failure> for proto::ToolFailure {
+    fn from(failure: Failure) -> Self {
+        Self {
+            r#type: failure.kind,
+            bases: failure.bases,
+            message: failure.message,
+            retryable: failure.retryable,
+            traceback: failure.traceback,
+        }
     }
 }
 

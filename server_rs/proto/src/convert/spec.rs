@@ -1,12 +1,11 @@
-use crate::{
+use snakepit_core::{
     error::Error,
-    proto,
-    proto::VariableType,
     variable::{Constraints, Spec, Type},
-    wire::constraints,
 };
 
-pub(crate) fn parse(spec: Option<proto::VariableSpec>) -> Result<Spec, Error> {
+use crate::{convert::constraints, v1 as proto, v1::VariableType};
+
+pub fn parse(spec: Option<proto::VariableSpec>) -> Result<Spec, Error> {
     let spec = spec.ok_or_else(|| Error::invalid("spec", "has to be given"))?;
     let ty = parse_type(spec.r#type)?;
     let kind = spec.constraints.and_then(|constraints| constraints.kind);
@@ -39,7 +38,7 @@ fn parse_type(ty: i32) -> Result<Type, Error> {
     })
 }
 
-pub(crate) fn encode(spec: &Spec) -> proto::VariableSpec {
+pub fn encode(spec: &Spec) -> proto::VariableSpec {
     let ty = match spec.ty {
         Type::Float => VariableType::Float,
         Type::Integer => VariableType::Integer,

@@ -2,21 +2,21 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use crate::{
+use snakepit_core::{
     error::Error,
-    proto,
-    proto::value::Kind,
     value::{Dtype, MAX_DEPTH, NdArray, Value},
 };
 
+use crate::{v1 as proto, v1::value::Kind};
+
 /// The value of a field that has to be given.
-pub(crate) fn parse(field: &str, value: Option<proto::Value>) -> Result<Value, Error> {
+pub fn parse(field: &str, value: Option<proto::Value>) -> Result<Value, Error> {
     let value = value.ok_or_else(|| Error::invalid(field, "has to be given"))?;
     parse_at(field, value, 0)
 }
 
 /// The items of a list, each as deep as leaves room for the list around it.
-pub(crate) fn parse_items(field: &str, items: Vec<proto::Value>) -> Result<Vec<Value>, Error> {
+pub fn parse_items(field: &str, items: Vec<proto::Value>) -> Result<Vec<Value>, Error> {
     items.into_iter().map(|item| parse_at(field, item, 1)).collect()
 }
 
@@ -48,7 +48,7 @@ fn parse_at(field: &str, value: proto::Value, depth: usize) -> Result<Value, Err
 }
 
 /// A map that `depth - 1` lists and maps are around.
-pub(crate) fn parse_map(field: &str, map: proto::MapValue, depth: usize) -> Result<Value, Error> {
+pub fn parse_map(field: &str, map: proto::MapValue, depth: usize) -> Result<Value, Error> {
     let mut keys = HashSet::with_capacity(map.entries.len());
     let mut entries = Vec::with_capacity(map.entries.len());
     for proto::MapEntry { key, value } in map.entries {
@@ -64,7 +64,7 @@ pub(crate) fn parse_map(field: &str, map: proto::MapValue, depth: usize) -> Resu
 }
 
 /// None if it is not given.
-pub(crate) fn parse_dtype(field: &str, dtype: i32) -> Result<Option<Dtype>, Error> {
+pub fn parse_dtype(field: &str, dtype: i32) -> Result<Option<Dtype>, Error> {
     let unknown = |_| Error::invalid(field, format!("{dtype} is no dtype of this protocol version"));
     Ok(match proto::Dtype::try_from(dtype).map_err(unknown)? {
         proto::Dtype::Unspecified => None,
@@ -85,7 +85,7 @@ pub(crate) fn parse_dtype(field: &str, dtype: i32) -> Result<Option<Dtype>, Erro
     })
 }
 
-pub(crate) fn encode_dtype(dtype: Dtype) -> proto::Dtype {
+pub fn encode_dtype(dtype: Dtype) -> proto::Dtype {
     match dtype {
         Dtype::Bool => proto::Dtype::Bool,
         Dtype::Int8 => proto::Dtype::Int8,
@@ -104,7 +104,7 @@ pub(crate) fn encode_dtype(dtype: Dtype) -> proto::Dtype {
     }
 }
 
-pub(crate) fn encode(value: &Value) -> proto::Value {
+pub fn encode(value: &Value) -> proto::Value {
     let kind = match value {
         Value::Null => Kind::NullValue(0),
         Value::Bool(value) => Kind::BoolValue(*value),

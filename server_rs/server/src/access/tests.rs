@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use snakepit_core::access::Role;
+
 use super::*;
 
 fn table(name: &str, token: &str, rest: &str) -> String {

@@ -5,11 +5,12 @@ use std::{collections::HashSet, sync::Arc};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, de::Error as _};
 use sha2::{Digest as _, Sha256};
+use snakepit_core::{
+    access::{Principal, Role},
+    session::Glob,
+};
 use subtle::ConstantTimeEq as _;
 use toml::Spanned;
-
-use super::{Principal, Role};
-use crate::session::Glob;
 
 /// What every token begins with, so that those who look for leaked ones find them.
 const PREFIX: &str = "spt_";
@@ -89,7 +90,7 @@ impl Tokens {
             let principal = Principal {
                 name: name.into_inner().0,
                 verified: true,
-                roles: roles.into_iter().collect(),
+                roles: roles.into_iter().map(|role| role.0).collect(),
                 sessions: Some(sessions.iter().map(|glob| Glob::new(glob)).collect()),
             };
             tokens.push((sha256.into_inner(), Arc::new(principal)));
@@ -129,7 +130,7 @@ struct Entry {
     name: Spanned<TokenName>,
     sha256: Spanned<Digest>,
     sessions: Vec<String>,
-    roles: Vec<Role>,
+    roles: Vec<RoleName>,
 }
 
 /// What a token is called: 1 to 128 printable characters.
@@ -158,9 +159,11 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-impl<'de> Deserialize<'de> for Role {
+struct RoleName(Role);
+
+impl<'de> Deserialize<'de> for RoleName {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(D::Error::custom)
+        String::deserialize(from)?.parse().map(Self).map_err(D::Error::custom)
     }
 }
 

@@ -1,33 +1,21 @@
-//! Where events become durable.
-//!
-//! A [`Home`] keeps events: in memory, on disk, in tests. The committer in front of it, written once for all homes,
-//! takes what has queued, commits it as one group and settles it. Its invariants, each proven in
-//! `tests/write_path.rs` with homes that are slow and that fail:
-//!
-//! 1. *Durable, then visible, then answered.* A group is published only after its home has committed it, and each of
-//!    its writers is answered only after that.
-//! 2. *One swap per session and group.* Readers see the state before the group or after it.
-//! 3. *A failed group takes everything queued behind it along.* The sessions concerned go back to what is published;
-//!    a write that was decided on top of the failed one is recognised by its epoch and never reaches the home.
-//! 4. *Order.* Events of one session reach the home in the order in which they were decided.
+//! Where events become durable: a [`Home`] keeps them, in memory, on disk, in tests. `store::committer` is in front of
+//! it, and takes what has queued to it as one group.
 
-mod committer;
-pub mod disk;
 mod health;
 #[cfg(test)]
 pub(crate) mod hostile;
 mod memory;
 mod record;
+pub mod sqlite;
 pub mod testing;
 
 use std::{future::Future, sync::Arc};
 
-pub(crate) use committer::{Entry, Failure, Journal, Metrics};
 pub use health::Health;
 pub use memory::Memory;
 
 pub use crate::metrics::HomeMetrics;
-use crate::{
+use snakepit_core::{
     session::{Event, Incarnation, SessionId, Slot, State},
     variable::Timestamp,
 };

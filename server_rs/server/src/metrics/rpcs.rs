@@ -10,9 +10,9 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 use prost::Message as _;
+use snakepit_proto::v1::{DESCRIPTORS, ErrorReason};
 
 use super::seconds;
-use crate::proto::{DESCRIPTORS, ErrorReason};
 
 /// gRPC's codes by their numbers.
 const CODES: [&str; 17] = [

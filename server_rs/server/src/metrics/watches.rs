@@ -2,9 +2,9 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
+use snakepit_core::variable::Timestamp;
 
 use super::{Label, seconds};
-use crate::variable::Timestamp;
 
 /// What a watch tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,9 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
+use snakepit_core::session::{Action, Body, Operation, Outcome};
 
 use super::Label;
-use crate::session::{Action, Body, Operation, Outcome};
 
 /// The kinds of operations, as they are labelled.
 const KINDS: [&str; 6] = ["register", "set", "increment", "append", "delete", "rollback"];

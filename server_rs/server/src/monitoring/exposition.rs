@@ -14,10 +14,11 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
+use snakepit_proto::API_VERSION;
 
 use super::process::Process;
 use crate::{
-    server::{API_VERSION, Serving},
+    service::context::Serving,
     tool::{LATENCY_BOUNDS, ToolStats},
 };
 

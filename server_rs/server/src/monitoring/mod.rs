@@ -22,10 +22,12 @@ use tokio::{
 };
 
 use self::{exposition::Exposition, probes::Probe};
-use super::{Serving, incoming::PAUSE};
+use crate::service::context::Serving;
 
 /// Open connections; further ones wait.
 const CONNECTIONS: usize = 32;
+/// How long nothing is accepted once there are no file descriptors left.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How long one has for its request, and then for reading the answer.
 const WITHIN: Duration = Duration::from_secs(5);
 /// Bytes of a request's head; the least that hyper takes.
@@ -36,7 +38,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 type Answer = Response<Full<Bytes>>;
 
 /// Answers whoever asks there. Never ends; dropped, it ends its connections.
-pub(super) async fn serve(listener: Option<&TcpListener>, serving: &Arc<Serving>) {
+pub(crate) async fn serve(listener: Option<&TcpListener>, serving: &Arc<Serving>) {
     let Some(listener) = listener else { return std::future::pending().await };
     let told = Arc::new(Told { exposition: Exposition::of(serving), serving: Arc::clone(serving) });
     let mut connections = JoinSet::new();

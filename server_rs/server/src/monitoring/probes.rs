@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use super::Serving;
+use crate::service::context::Serving;
 
 /// A question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,7 +23,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 const PREFACE: usize = 24;
 
 /// How long nothing is accepted once there are no file descriptors left. Without a pause it would be tried all the time.
-pub(super) const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What a listener accepts.
 pub(super) fn accept(listener: TcpListener) -> impl Stream<Item = io::Result<Beginning<TcpStream>>> + Send {

@@ -1,10 +1,11 @@
 //! How a worker introduces itself.
 
-use super::{caller::Caller, convert};
+use snakepit_core::error::Error;
+use snakepit_proto::{Refusal, v1::WorkerHello};
+
+use super::convert;
 use crate::{
-    error::{Error, Refusal},
-    proto::WorkerHello,
-    server::Serving,
+    service::{context::Serving, middleware::caller::Caller},
     store::Watcher,
     tool::{NewWorker, Scope},
 };

@@ -1,19 +1,12 @@
 //! The gRPC services: parse, call the store, answer.
 
-mod audited;
-mod caller;
+pub(crate) mod context;
 mod convert;
-mod deadline;
-mod gate;
 mod hello;
 #[cfg(test)]
 mod hostile;
-mod lease;
-mod measured;
-pub(crate) mod pace;
+pub(crate) mod middleware;
 mod page;
-pub(crate) mod request;
-mod rpc;
 mod server_info;
 mod session;
 mod tool;
@@ -24,18 +17,15 @@ mod worker;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use snakepit_proto::v1::{
+    DESCRIPTORS, server_service_server::ServerServiceServer, session_service_server::SessionServiceServer,
+    tool_service_server::ToolServiceServer, variable_service_server::VariableServiceServer,
+};
 use tonic::{server::NamedService, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::{
-    proto::{
-        DESCRIPTORS, server_service_server::ServerServiceServer, session_service_server::SessionServiceServer,
-        tool_service_server::ToolServiceServer, variable_service_server::VariableServiceServer,
-    },
-    server::Serving,
-};
-use gate::Gate;
-use measured::Measured;
+use context::Serving;
+use middleware::{auth::Gate, metrics::Measured, rate_limit::Pace};
 use server_info::ServerInfo;
 use session::Sessions;
 use tool::Tools;
@@ -52,10 +42,11 @@ pub(crate) fn routes(serving: &Arc<Serving>) -> Routes {
     let health = HealthReporter::new();
     report(&health, ServingStatus::Serving);
     let rpcs = &serving.metrics.rpcs;
-    let routes = Routes::new(Measured::new(Gate::new(sessions, serving), rpcs))
-        .add_service(Measured::new(Gate::new(variables, serving), rpcs))
-        .add_service(Measured::new(Gate::new(tools, serving), rpcs))
-        .add_service(Measured::new(Gate::new(server, serving), rpcs))
+    let pace = Arc::new(Pace::new(serving.store.limits().requests_per_second));
+    let routes = Routes::new(Measured::new(Gate::new(sessions, serving, &pace), rpcs))
+        .add_service(Measured::new(Gate::new(variables, serving, &pace), rpcs))
+        .add_service(Measured::new(Gate::new(tools, serving, &pace), rpcs))
+        .add_service(Measured::new(Gate::new(server, serving, &pace), rpcs))
         .add_service(tonic_health::pb::health_server::HealthServer::new(
             tonic_health::server::HealthService::from_health_reporter(health.clone()),
         ));

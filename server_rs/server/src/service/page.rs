@@ -1,7 +1,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use prost::Message;
-
-use crate::error::Error;
+use snakepit_core::error::Error;
+use snakepit_proto::Refusal;
 
 /// A page or part closes before it would grow beyond this: a client with gRPC's default limit of 4 MiB can read it
 /// unless a single item is bigger.
@@ -19,12 +19,13 @@ pub(super) struct Page {
 }
 
 impl Page {
-    pub(super) fn parse(size: u32, token: &str) -> Result<Self, Error> {
+    pub(super) fn parse(size: u32, token: &str) -> Result<Self, Refusal> {
         if size > MAX_SIZE {
             return Err(Error::invalid(
                 "page_size",
                 format!("takes 1 to {MAX_SIZE}, or 0 for {DEFAULT_SIZE}, got {size}"),
-            ));
+            )
+            .into());
         }
         let size = if size == 0 { DEFAULT_SIZE } else { size };
         let after = if token.is_empty() {
@@ -52,6 +53,6 @@ impl Page {
 }
 
 /// The token is none that this list has given.
-pub(super) fn bad_token() -> Error {
-    Error::invalid("page_token", "is not the next_page_token of a page of this list; start again without one")
+pub(super) fn bad_token() -> Refusal {
+    Error::invalid("page_token", "is not the next_page_token of a page of this list; start again without one").into()
 }

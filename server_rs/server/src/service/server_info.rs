@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
+use snakepit_proto::{
+    API_VERSION,
+    v1::{Durability, GetServerInfoRequest, GetServerInfoResponse, Limits, server_service_server::ServerService},
+};
 use tonic::{Request, Response, Status};
 
 use crate::{
     journal,
-    proto::{Durability, GetServerInfoRequest, GetServerInfoResponse, Limits, server_service_server::ServerService},
-    server::{API_VERSION, Serving},
-    service::convert,
+    service::{context::Serving, convert},
 };
 
 pub(super) struct ServerInfo(pub(super) Arc<Serving>);

@@ -1,28 +1,33 @@
 use std::{sync::Arc, time::Duration};
 
-use tonic::{Request, Response, Status};
-
-use crate::{
+use snakepit_core::{
     access::Role,
-    error::{Error, Refusal},
-    proto::{
+    error::Error,
+    session::{Create, Glob, Incarnation, SessionId},
+    variable::MAX_LABELS,
+};
+use snakepit_proto::{
+    Refusal,
+    v1::{
         CreateSessionRequest, CreateSessionResponse, DeleteSessionRequest, DeleteSessionResponse, GetSessionRequest,
         GetSessionResponse, ListSessionsRequest, ListSessionsResponse, Session, session_service_server::SessionService,
     },
-    server::Serving,
+};
+use tonic::{Request, Response, Status};
+
+use crate::{
     service::{
-        caller::Caller,
+        context::Serving,
         convert,
+        middleware::caller::Caller,
         page::{Page, bad_token},
     },
-    session::{Create, Glob, Incarnation, SessionId},
     store::View,
     tool::Scope,
-    variable::MAX_LABELS,
 };
 
 /// The least ttl of a session, and the greatest duration that protobuf allows.
-const TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(87_660_000);
+const TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(315_576_000_000);
 
 pub(super) struct Sessions(pub(super) Arc<Serving>);
 
@@ -98,10 +103,10 @@ impl Sessions {
     }
 }
 
-fn parse_create(request: CreateSessionRequest) -> Result<Create, Error> {
+fn parse_create(request: CreateSessionRequest) -> Result<Create, Refusal> {
     if request.metadata.len() > MAX_LABELS {
         let got = request.metadata.len();
-        return Err(Error::invalid("metadata", format!("takes at most {MAX_LABELS} entries, got {got}")));
+        return Err(Error::invalid("metadata", format!("takes at most {MAX_LABELS} entries, got {got}")).into());
     }
     let ttl = match request.ttl {
         None => None,

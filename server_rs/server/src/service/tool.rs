@@ -2,32 +2,35 @@ use std::{pin::Pin, sync::Arc};
 
 use async_stream::try_stream;
 use futures_util::Stream;
-use tonic::{Extensions, Request, Response, Status, Streaming, metadata::MetadataMap};
-
-use crate::{
-    error::{Error, Refusal},
-    proto::{
+use snakepit_core::{
+    error::Error,
+    session::{Glob, SessionId},
+    value::Value,
+    variable::Name,
+};
+use snakepit_proto::{
+    Refusal,
+    v1::{
         CallAccepted, CallToolRequest, CallToolResponse, CancelCallRequest, CancelCallResponse, GetCallRequest,
         GetCallResponse, GetToolRequest, GetToolResponse, ListToolsRequest, ListToolsResponse, ServeToolsRequest,
         StreamToolRequest, StreamToolResponse, call_tool_response::Outcome, stream_tool_response::Event as Streamed,
         tool_service_server::ToolService,
     },
-    server::Serving,
+};
+use tonic::{Extensions, Request, Response, Status, Streaming, metadata::MetadataMap};
+
+use crate::{
     service::{
-        caller::Caller,
+        context::Serving,
         convert::{self, tool as wire},
-        deadline,
+        middleware::{caller::Caller, deadline, request_info::Request as Known},
         page::{Page, bad_token},
-        request::Request as Known,
         worker,
     },
-    session::{Glob, SessionId},
     tool::{
         self, Scope,
         hub::{Heard, NewRequest, Running},
     },
-    value::Value,
-    variable::Name,
 };
 
 /// Chunks that a caller has read are told to the worker so many at a time.
@@ -63,7 +66,7 @@ impl ToolService for Tools {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let (session, home) = self.home(&caller, &request.session_id, &request.incarnation).await?;
-        let shown = self.0.tools.show(&home, &session, &request.tool)?;
+        let shown = self.0.tools.show(&home, &session, &request.tool).map_err(Refusal::from)?;
         Ok(Response::new(wire::shown_tool(&shown)))
     }
 
@@ -75,9 +78,9 @@ impl ToolService for Tools {
         loop {
             let Heard::Ended(end) = running.next().await else { continue };
             let (ending, record) = *end;
-            let outcome = match waiting.told(ending, &record)? {
+            let outcome = match waiting.told(ending, &record).map_err(Refusal::from)? {
                 Ok(value) => Outcome::Result(convert::encode_value(&value)),
-                Err(failure) => Outcome::Failure(wire::failure(failure)),
+                Err(failure) => Outcome::Failure(failure.into()),
             };
             let call = Some(wire::call(&record));
             return Ok(Response::new(CallToolResponse { outcome: Some(outcome), call }));
@@ -87,7 +90,7 @@ impl ToolService for Tools {
     async fn stream_tool(&self, request: Request<StreamToolRequest>) -> Result<Response<Told>, Status> {
         let caller = Caller::of(&request)?;
         let (metadata, extensions, request) = request.into_parts();
-        let call = request.call.ok_or_else(|| Error::invalid("call", "has to be given"))?;
+        let call = request.call.ok_or_else(|| Refusal::from(Error::invalid("call", "has to be given")))?;
         let running = self.begin(&caller, &metadata, &extensions, call, true).await?;
         Ok(Response::new(Box::pin(follow(running))))
     }
@@ -199,9 +202,9 @@ fn follow(mut running: Running) -> impl Stream<Item = Result<StreamToolResponse,
                 }
                 Heard::Ended(end) => {
                     let (ending, record) = *end;
-                    let event = match caller.told(ending, &record)? {
+                    let event = match caller.told(ending, &record).map_err(Refusal::from)? {
                         Ok(value) => Streamed::Result(convert::encode_value(&value)),
-                        Err(failure) => Streamed::Failure(wire::failure(failure)),
+                        Err(failure) => Streamed::Failure(failure.into()),
                     };
                     yield StreamToolResponse { event: Some(event), sequence, call: Some(wire::call(&record)) };
                 }
@@ -210,16 +213,17 @@ fn follow(mut running: Running) -> impl Stream<Item = Result<StreamToolResponse,
     }
 }
 
-fn check_call_id(id: &str) -> Result<(), Error> {
+fn check_call_id(id: &str) -> Result<(), Refusal> {
     let legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-');
     if id.len() <= 64 && id.bytes().all(legal) {
         return Ok(());
     }
     let shown: String = id.chars().take(64).collect();
-    Err(Error::invalid("call_id", format!("{shown:?} is no call id: it takes 1 to 64 characters out of [A-Za-z0-9_-]")))
+    Err(Error::invalid("call_id", format!("{shown:?} is no call id: it takes 1 to 64 characters out of [A-Za-z0-9_-]"))
+        .into())
 }
 
-fn no_call(id: &str) -> Error {
+fn no_call(id: &str) -> Refusal {
     let shown: String = id.chars().take(64).collect();
-    Error::invalid("call_id", format!("there is no call {shown:?} in this session, or it ended long ago"))
+    Error::invalid("call_id", format!("there is no call {shown:?} in this session, or it ended long ago")).into()
 }

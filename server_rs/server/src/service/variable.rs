@@ -1,25 +1,28 @@
 use std::sync::Arc;
 
 use prost::Message;
-use tonic::{Request, Response, Status};
-
-use crate::{
+use snakepit_core::{
     access::Role,
-    error::{Error, Refusal},
-    proto::{
+    error::Error,
+    session::{Glob, Outcome, SessionId, State},
+    variable::Name,
+};
+use snakepit_proto::{
+    Refusal,
+    v1::{
         GetVariablesRequest, GetVariablesResponse, ListVariableVersionsRequest, ListVariableVersionsResponse,
         ListVariablesRequest, ListVariablesResponse, SyncVariablesRequest, SyncVariablesResponse,
         WatchVariablesRequest, WriteVariablesRequest, WriteVariablesResponse, variable_service_server::VariableService,
     },
-    server::Serving,
-    service::{
-        caller::Caller,
-        convert,
-        page::{Page, bad_token},
-        watch,
-    },
-    session::{Glob, Outcome, SessionId, State},
-    variable::Name,
+};
+use tonic::{Request, Response, Status};
+
+use crate::service::{
+    context::Serving,
+    convert,
+    middleware::caller::Caller,
+    page::{Page, bad_token},
+    watch,
 };
 
 /// How many variables one request may ask for by name.
@@ -74,7 +77,7 @@ impl VariableService for Variables {
         let id = caller.session(&request.session_id)?;
         if request.names.is_empty() || request.names.len() > MAX_NAMES {
             let got = request.names.len();
-            return Err(Error::invalid("names", format!("takes 1 to {MAX_NAMES}, got {got}")).into());
+            return Err(Refusal::from(Error::invalid("names", format!("takes 1 to {MAX_NAMES}, got {got}"))).into());
         }
         convert::check_names("names", &request.names)?;
         let state = self.state(&id, &request.incarnation).await?;
@@ -128,7 +131,7 @@ impl VariableService for Variables {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let id = caller.session(&request.session_id)?;
-        Name::check(&request.name)?;
+        Name::check(&request.name).map_err(Refusal::from)?;
         let page = Page::parse(request.page_size, &request.page_token)?;
         let below = page.after.as_deref().map(str::parse::<u64>).transpose().map_err(|_| bad_token())?;
         let state = self.state(&id, &request.incarnation).await?;

@@ -8,22 +8,26 @@ use std::{borrow::Borrow, collections::VecDeque, pin::Pin, sync::Arc, time::Dura
 use async_stream::try_stream;
 use futures_util::Stream;
 use prost::{Message as _, bytes::Bytes};
+use snakepit_core::{
+    access::Role,
+    error::Error,
+    session::{Behind, Body, Event, Filter, Incarnation, State, Sync},
+};
+use snakepit_fault::injected;
+use snakepit_proto::{
+    Refusal,
+    v1::{
+        Changes, Heartbeat, Snapshot, WatchMode, WatchVariablesRequest, WatchVariablesResponse,
+        watch_variables_response::Event as Told,
+    },
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
-    access::Role,
-    error::{Error, Refusal},
     metrics::{Mode, OpenWatch},
-    planted,
-    proto::{
-        Changes, Heartbeat, Snapshot, WatchMode, WatchVariablesRequest, WatchVariablesResponse,
-        watch_variables_response::Event as Told,
-    },
-    server::Serving,
-    service::{caller::Caller, convert},
-    session::{Behind, Body, Event, Filter, Incarnation, State, Sync},
+    service::{context::Serving, convert, middleware::caller::Caller},
     store::{Clock, Watcher},
 };
 use scope::{Scope, parts};
@@ -172,7 +176,7 @@ impl Follow {
             }
             loop {
                 if self.stopping.is_cancelled() {
-                    Err(Error::Stopping)?;
+                    Err(Refusal::from(Error::Stopping))?;
                 }
                 if let Some(changes) = self.next_changes(&mut cursor, &filter).await? {
                     yield self.tell(cursor.revision, Told::Changes(changes), false);
@@ -218,7 +222,7 @@ impl Follow {
         for event in events {
             let event: &Arc<Event> = event.borrow();
             *cursor = event.position.revision;
-            if planted::strikes!(DropChange) && state.revision > *cursor + 2 {
+            if injected!(DropChange) && state.revision > *cursor + 2 {
                 continue;
             }
             let Body::Written(changes) = &event.body else { continue };
@@ -249,10 +253,10 @@ impl Follow {
         WatchVariablesResponse { revision, incarnation: self.incarnation.clone(), event: Some(told), partial }
     }
 
-    async fn wait(&mut self) -> Result<Wake, Error> {
+    async fn wait(&mut self) -> Result<Wake, Refusal> {
         tokio::select! {
             biased;
-            () = self.stopping.cancelled() => Err(Error::Stopping),
+            () = self.stopping.cancelled() => Err(Error::Stopping.into()),
             // Before changes: those that the filter drops must not keep the stream silent.
             () = tokio::time::sleep_until(self.next_beat) => Ok(Wake::Quiet),
             () = self.watcher.changed() => Ok(Wake::Changed),

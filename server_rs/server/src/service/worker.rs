@@ -4,6 +4,14 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use async_stream::try_stream;
 use futures_util::Stream;
+use snakepit_core::{error::Error, variable::Name};
+use snakepit_proto::{
+    Refusal, reason_and_facts,
+    v1::{
+        CancelDispatch, ChunkCredit, OfferAnswer, OfferRefusal, ServeToolsRequest, ServeToolsResponse, ServerHeartbeat,
+        ToolSpec, WorkerDrained, WorkerWelcome, serve_tools_request::Event as Said, serve_tools_response::Event,
+    },
+};
 use tokio::{
     sync::{
         mpsc::{self, UnboundedReceiver},
@@ -15,23 +23,17 @@ use tonic::{Status, Streaming};
 use tracing::Instrument as _;
 
 use crate::{
-    error::{Error, Refusal},
-    proto::{
-        CancelDispatch, ChunkCredit, OfferAnswer, OfferRefusal, ServeToolsRequest, ServeToolsResponse, ServerHeartbeat,
-        ToolSpec, WorkerDrained, WorkerWelcome, serve_tools_request::Event as Said, serve_tools_response::Event,
-    },
-    server::Serving,
     service::{
-        caller::Caller,
+        context::Serving,
         convert::{self, tool as wire},
         hello,
+        middleware::caller::Caller,
     },
     store::Watcher,
     tool::{
         Outcome, Scope,
         hub::{Joined, Told},
     },
-    variable::Name,
 };
 
 /// What a worker is told.
@@ -185,7 +187,7 @@ impl Listening {
         Err(Error::invalid("event", problem))
     }
 
-    fn fits(&self, value: crate::value::Value) -> Result<crate::value::Value, Error> {
+    fn fits(&self, value: snakepit_core::value::Value) -> Result<snakepit_core::value::Value, Error> {
         let max = self.serving.store.limits().value_bytes;
         if value.encoded_len() > max { Err(Error::LimitExceeded { limit: "value_bytes", max }) } else { Ok(value) }
     }
@@ -259,12 +261,12 @@ async fn session_end(watcher: Option<&mut Watcher>) -> Refusal {
 
 fn refusal(tool: String, error: &Error) -> OfferRefusal {
     let message = error.to_string();
-    let (reason, facts) = error.reason_and_facts();
+    let (reason, facts) = reason_and_facts(error);
     OfferRefusal { tool, reason, message, facts: facts.into_iter().collect() }
 }
 
-fn unreadable(error: &Error) -> crate::tool::Failure {
-    crate::tool::Failure {
+fn unreadable(error: &Error) -> snakepit_core::tool::Failure {
+    snakepit_core::tool::Failure {
         kind: "ValueError".into(),
         bases: vec!["ValueError".into()],
         message: format!("the worker sent a result that is no value: {error}"),

@@ -1,8 +1,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use snakepit_core::variable::Timestamp;
 use tokio::time::Instant;
-
-use crate::variable::Timestamp;
 
 /// The wall clock as it was at the start, carried on by the monotonic one: it never jumps back, and it stands still
 /// while tokio's clock is paused.

@@ -1,12 +1,31 @@
-use std::{collections::HashSet, sync::Arc, time::Instant};
+//! The bounded queue in front of a journal, and the task that empties it: written once for all homes. It takes what has
+//! queued, has the home commit it as one group, and settles it. Its invariants, each proven in `tests/write_path.rs` with
+//! homes that are slow and that fail:
+//!
+//! 1. *Durable, then visible, then answered.* A group is published only after its home has committed it, and each of
+//!    its writers is answered only after that.
+//! 2. *One swap per session and group.* Readers see the state before the group or after it.
+//! 3. *A failed group takes everything queued behind it along.* The sessions concerned go back to what is published;
+//!    a write that was decided on top of the failed one is recognised by its epoch and never reaches the home.
+//! 4. *Order.* Events of one session reach the home in the order in which they were decided.
 
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use snakepit_core::{
+    error::Error,
+    session::{Body, Event, Slot, State},
+};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Append, CommitError, Durability, Events, Health, Home, Touch};
+use snakepit_fault::injected;
+
 use crate::{
-    error::Error,
+    journal::{Append, CommitError, Durability, Events, Health, Home, Touch},
     metrics::{Fate, HomeMetrics, JournalMetrics, Tally, WriteMetrics},
-    session::{Body, Event, Slot, State},
     store::Handle,
 };
 
@@ -15,6 +34,8 @@ const QUEUE: usize = 1_024;
 /// How much one group holds at the most.
 const GROUP_EVENTS: usize = 512;
 const GROUP_BYTES: u64 = 1024 * 1024;
+/// How long what was answered stays invisible, where that fault is injected.
+const LATE: Duration = Duration::from_millis(5);
 
 /// A decided event in the queue.
 pub(crate) struct Entry {
@@ -169,9 +190,15 @@ impl<H: Home> Committer<H> {
                 Ok(()) => {
                     self.health.recovered();
                     self.count(&group, begun);
-                    #[cfg(feature = "planted-faults")]
-                    let group = crate::planted::answer_first(group).await;
-                    publish(group);
+                    let states = newest_states(&group);
+                    if injected!(AnswerBeforePublish) && !group.iter().any(begins) {
+                        answer(group);
+                        tokio::time::sleep(LATE).await;
+                        publish(states);
+                    } else {
+                        publish(states);
+                        answer(group);
+                    }
                 }
                 Err(CommitError::NotApplied { cause }) => {
                     tracing::error!(%cause, "a group was not committed");
@@ -262,16 +289,27 @@ impl<H: Home> Committer<H> {
     }
 }
 
-/// Publishes the last state of each session of a committed group, then answers everyone.
-fn publish(group: Vec<Entry>) {
-    let mut done = HashSet::new();
-    for entry in group.iter().rev() {
-        if done.insert(Arc::as_ptr(&entry.handle)) {
-            entry.handle.publish(entry.slot.clone(), entry.serial);
-        }
+/// The last state of each session of a group, with how many events the session has then seen.
+fn newest_states(group: &[Entry]) -> Vec<(Arc<Handle>, Slot, u64)> {
+    let mut seen = HashSet::new();
+    let newest = group.iter().rev().filter(|entry| seen.insert(Arc::as_ptr(&entry.handle)));
+    newest.map(|entry| (Arc::clone(&entry.handle), entry.slot.clone(), entry.serial)).collect()
+}
+
+fn publish(states: Vec<(Arc<Handle>, Slot, u64)>) {
+    for (handle, slot, serial) in states {
+        handle.publish(slot, serial);
     }
+}
+
+fn answer(group: Vec<Entry>) {
     for entry in group {
         // A writer that has gone does not want to know.
         let _gone = entry.settled.send(Ok(()));
     }
+}
+
+/// Whether a session begins with it. One that is not there yet would be missed at once.
+fn begins(entry: &Entry) -> bool {
+    matches!(entry.event.body, Body::Created { .. })
 }

@@ -1,5 +1,6 @@
+use snakepit_core::session::Slot;
+
 use super::{Handle, Store};
-use crate::session::Slot;
 
 /// How much there is at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,17 +7,17 @@ use std::{
 };
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::watch;
-
-use super::is_live;
-use crate::{
-    journal::Touch,
+use snakepit_core::{
     session::{SessionId, Slot, State},
     variable::Timestamp,
 };
+use tokio::sync::watch;
+
+use super::is_live;
+use crate::journal::Touch;
 
 /// How often the use of a session is saved, at the most; a session of a short ttl asks for more.
-const TOUCH_INTERVAL: Duration = Duration::from_mins(1);
+const TOUCH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long after its last event a session lets go of what its home has.
 const REST: Duration = Duration::from_secs(3);

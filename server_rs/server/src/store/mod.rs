@@ -1,6 +1,7 @@
 //! Sessions by id, their write path, their expiry and their watchers. Async begins here.
 
 mod clock;
+pub(crate) mod committer;
 mod figures;
 mod handle;
 mod watcher;
@@ -8,20 +9,24 @@ mod write;
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
-use parking_lot::RwLock;
-
-pub use crate::access::Principal;
 pub use clock::Clock;
 pub(crate) use handle::Handle;
 use handle::Live;
+use parking_lot::RwLock;
+pub use snakepit_core::access::Principal;
+use snakepit_core::{
+    config::{Limits, Windows},
+    error::Error,
+    session::{Answer, Command, Create, Incarnation, Position, SessionId, Slot, State, Write, Written},
+    variable::{Author, Timestamp},
+};
+use snakepit_fault::injected;
+use snakepit_proto::Refusal;
 pub use watcher::Watcher;
 
 use crate::{
-    config::{Limits, Windows},
-    error::{Error, Refusal},
-    journal::{Durability, Health, Home, Journal, Metrics},
-    session::{Answer, Command, Create, Incarnation, Position, SessionId, Slot, State, Write, Written},
-    variable::{Author, Timestamp},
+    journal::{Durability, Health, Home},
+    store::committer::{Journal, Metrics},
 };
 
 /// How many ended sessions are remembered for each live one allowed.
@@ -161,17 +166,31 @@ impl Store {
         author: Author,
         principal: &Principal,
     ) -> Result<Written, Refusal> {
-        #[cfg(feature = "planted-faults")]
-        if let Some((first, rest)) = crate::planted::in_two(&write) {
-            let first = Box::pin(self.write(id, first, author.clone(), principal)).await?;
-            let rest = Box::pin(self.write(id, rest, author, principal)).await?;
-            return Ok(crate::planted::join(&first, &rest));
+        if write.operations.len() > 1 && injected!(SplitBatch) {
+            return self.write_in_two(id, write, author, principal).await;
         }
         let handle = self.handle(id)?;
         match self.execute(&handle, &Command::Write(write), author, principal).await? {
             Answer::Written(written) => Ok(written),
             Answer::Created { .. } | Answer::Ended(_) => Err(not_found(id).into()),
         }
+    }
+
+    /// What a server does that has the fault `SplitBatch`: the second half is known by the batch's key.
+    async fn write_in_two(
+        &self,
+        id: &SessionId,
+        mut write: Write,
+        author: Author,
+        principal: &Principal,
+    ) -> Result<Written, Refusal> {
+        let rest = write.operations.split_off(write.operations.len() / 2);
+        let first = Write { idempotency: None, operations: std::mem::take(&mut write.operations), ..write.clone() };
+        let rest = Write { operations: rest, ..write };
+        let first = Box::pin(self.write(id, first, author.clone(), principal)).await?;
+        let rest = Box::pin(self.write(id, rest, author, principal)).await?;
+        let outcomes = first.outcomes.iter().chain(rest.outcomes.iter()).cloned().collect();
+        Ok(Written { position: rest.position, outcomes })
     }
 
     /// Follows a session. It is kept alive until the watcher is dropped.

@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
+use snakepit_core::{
+    error::Error,
+    session::{End, Event, Incarnation, Slot, State},
+};
+use snakepit_proto::Refusal;
 use tokio::sync::watch;
 
 use super::{Clock, Handle, handle::Published};
-use crate::{
-    error::{Error, Refusal},
-    journal::Events,
-    session::{End, Event, Incarnation, Slot, State},
-};
+use crate::journal::Events;
 
 /// Follows one life of a session. Costs a cursor: it holds no change back and slows no writer.
 pub struct Watcher {

@@ -3,17 +3,20 @@
 
 use std::{sync::Arc, time::Instant};
 
+use snakepit_core::{
+    access::Role,
+    error::Error,
+    session::{Answer, Command, Context, Decision, apply, decide},
+    variable::Author,
+};
+use snakepit_fault::injected;
+use snakepit_proto::Refusal;
 use tokio::sync::{mpsc::Permit, oneshot};
 
 use super::{Handle, Principal, Store, handle::Pending};
 use crate::{
-    access::Role,
-    error::{Error, Refusal},
-    journal::{Entry, Failure},
     metrics::{Fate, Tally},
-    planted,
-    session::{Answer, Command, Context, Decision, apply, decide},
-    variable::Author,
+    store::committer::{Entry, Failure},
 };
 
 /// What a decision leaves to wait for.
@@ -40,7 +43,7 @@ impl Store {
             match self.decide(handle, command, author.clone(), principal, permit) {
                 Step::Sent(settled, answer) => return settle(handle, settled).await.map(|()| answer),
                 Step::Known { serial, epoch, answer } => {
-                    if planted::strikes!(RefuseEarly) || handle.reached(serial, epoch).await {
+                    if injected!(RefuseEarly) || handle.reached(serial, epoch).await {
                         if let Command::Write(_) = command {
                             self.0.journal.metrics().writes.ended(fate(&answer));
                         }

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
+use snakepit_core::variable::Timestamp;
+
 use super::call::DispatchKey;
-use crate::variable::Timestamp;
 
 /// When a breaker opens, for how long, and what closes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,12 +1,13 @@
 use std::{sync::Arc, time::Duration};
 
-use super::Failure;
-use crate::{
+use snakepit_core::{
     error::Error,
     session::{Incarnation, SessionId},
     value::Value,
     variable::{Name, Timestamp},
 };
+
+use super::Failure;
 
 /// Whose a tool or a call is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -17,5 +17,7 @@ pub use native::{CallContext, Tool};
 pub(crate) use registry::{CHUNK_CREDIT, NewWorker, Order, Outcome};
 pub use registry::{ListedTool, ShownTool, ShownWorker};
 pub use schema::Schema;
-pub use spec::{Failure, RetryPolicy, ToolSpec};
+pub use spec::{RetryPolicy, ToolSpec};
+
+pub use snakepit_core::tool::Failure;
 pub use stats::{LATENCY_BOUNDS, ToolStats};

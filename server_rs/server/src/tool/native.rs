@@ -5,10 +5,10 @@ use std::{
 use futures_util::{FutureExt as _, future::BoxFuture};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Serialize, de::DeserializeOwned};
+use snakepit_core::{error::Error, session::SessionId, value::Value, variable::Name};
 use tokio::time::Instant;
 
 use super::{Arguments, Failure, RetryPolicy, ToolSpec};
-use crate::{error::Error, session::SessionId, value::Value, variable::Name};
 
 type Run = dyn Fn(Arguments, CallContext) -> BoxFuture<'static, Result<Value, Failure>> + Send + Sync;
 

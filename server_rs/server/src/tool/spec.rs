@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use crate::variable::Name;
+use snakepit_core::variable::Name;
 
 /// What a tool is. Two offers of one name have to be equal.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,34 +75,5 @@ impl RetryPolicy {
         let factor = self.multiplier.powi(i32::try_from(attempts.saturating_sub(1)).unwrap_or(i32::MAX));
         let longest = self.max_backoff.as_secs_f64();
         Duration::from_secs_f64((self.initial_backoff.as_secs_f64() * factor).clamp(0.0, longest))
-    }
-}
-
-/// A tool failed. An error of a native tool that is one is told as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
-#[error("{kind}: {message}")]
-pub struct Failure {
-    /// The name of the error's type.
-    pub kind: String,
-    /// What it derives from, nearest first, as far as the language itself has it.
-    pub bases: Vec<String>,
-    /// What it says.
-    pub message: String,
-    /// Whether another try might go well.
-    pub retryable: bool,
-    /// Where it happened; may be empty.
-    pub traceback: String,
-}
-
-impl Failure {
-    /// One that another try will not mend.
-    pub fn new(kind: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind: kind.into(), message: message.into(), ..Self::default() }
-    }
-
-    /// The same, for which another try may go well.
-    #[must_use]
-    pub fn retryable(self) -> Self {
-        Self { retryable: true, ..self }
     }
 }

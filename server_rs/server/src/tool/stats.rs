@@ -18,7 +18,7 @@ pub const LATENCY_BOUNDS: [Duration; 15] = [
     Duration::from_secs(5),
     Duration::from_secs(10),
     Duration::from_secs(30),
-    Duration::from_mins(1),
+    Duration::from_secs(60),
 ];
 
 /// The figures of a tool since the server started.

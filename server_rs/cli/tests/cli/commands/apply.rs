@@ -6,12 +6,12 @@ use std::{
 };
 
 use serde_json::json;
-use snakepit_server::proto::value::Kind;
+use snakepit_proto::v1::value::Kind;
 use tempfile::TempDir;
 
 use crate::{
     command_line::{Served, code, objects, out, snakepit},
-    setup::*,
+    support::setup::*,
 };
 
 const FILE: &str = r#"
@@ -98,7 +98,7 @@ fn apply(address: &str, file: &Path) -> Command {
 }
 
 async fn session(server: &Served) -> TestSession {
-    let named = snakepit_server::proto::CreateSessionRequest { session_id: "other".into(), ..Default::default() };
+    let named = snakepit_proto::v1::CreateSessionRequest { session_id: "other".into(), ..Default::default() };
     TestSession { id: "declared".into(), ..TestSession::create(server.connect().await, named).await }
 }
 
@@ -143,10 +143,7 @@ async fn live_values_stay_unless_told_otherwise_and_so_do_undeclared_variables()
     out(&team.apply(&[]));
     let session = session(&server).await;
     session
-        .write([
-            set("temperature", float(0.5)),
-            register("extra", snakepit_server::proto::VariableType::Integer, int(1)),
-        ])
+        .write([set("temperature", float(0.5)), register("extra", snakepit_proto::v1::VariableType::Integer, int(1))])
         .await;
     let kept = out(&team.apply(&["--diff"]));
     assert!(kept.contains("temperature: keeps 0.5") && kept.contains("extra: not in the file"), "{kept}");

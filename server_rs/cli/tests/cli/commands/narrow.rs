@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use serde_json::Value as Json;
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     Constraints, FloatConstraints, ToolSpec, VariableSpec, VariableType, WriteVariablesRequest,
     constraints::Kind as Limit,
 };
@@ -12,8 +12,7 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::{
     command_line::{Served, objects, out, snakepit},
     pty::Terminal,
-    setup::*,
-    worker::*,
+    support::{setup::*, worker::*},
 };
 
 const LONG: &str = "Answer in one sentence, and say 温度 for temperature, whatever else you are asked to do.";

@@ -6,13 +6,13 @@ use std::{
     time::Duration,
 };
 
-use snakepit_server::proto::VariableType;
+use snakepit_proto::v1::VariableType;
 
 use crate::{
     command_line::{Served, snakepit},
-    disk::serving,
+    journal::disk::serving,
     pty::Terminal,
-    setup::*,
+    support::setup::*,
 };
 
 const VARIABLES: usize = 200;

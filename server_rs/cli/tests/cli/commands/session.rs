@@ -6,13 +6,12 @@ use std::{
 };
 
 use serde_json::{Value as Json, json};
-use snakepit_server::proto::{VariableType, value::Kind};
+use snakepit_proto::v1::{VariableType, value::Kind};
 
 use crate::{
     command_line::{Served, code, objects, out, snakepit},
-    data,
-    disk::serving,
-    setup::*,
+    journal::{data, disk::serving},
+    support::setup::*,
 };
 
 fn command(server: &Served, arguments: &[&str]) -> Command {

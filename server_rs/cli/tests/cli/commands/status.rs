@@ -8,19 +8,19 @@ use std::{
 };
 
 use serde_json::{Value as Json, json};
-use snakepit_server::{
-    proto::{
+use snakepit_proto::{
+    API_VERSION,
+    v1::{
         GetServerInfoRequest, GetServerInfoResponse,
         server_service_server::{ServerService, ServerServiceServer},
     },
-    server::API_VERSION,
 };
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
     command_line::{Served, objects, out, snakepit},
-    disk::serving,
+    journal::disk::serving,
 };
 
 fn doctor(address: &str, directory: &Path, flags: &[&str]) -> Output {

@@ -1,12 +1,12 @@
 //! The command line in a terminal: tables that fit it, colours only there.
 
-use snakepit_server::proto::VariableType;
+use snakepit_proto::v1::VariableType;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::{
     command_line::{Served, objects, out},
     pty::Terminal,
-    setup::*,
+    support::setup::*,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

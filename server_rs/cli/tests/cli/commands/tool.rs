@@ -6,13 +6,11 @@ use std::{
 };
 
 use serde_json::{Value as Json, json};
-use snakepit_server::proto::{MapValue, ToolSpec, value::Kind};
+use snakepit_proto::v1::{MapValue, ToolSpec, value::Kind};
 
 use crate::{
-    caller::failure,
     command_line::{objects, snakepit},
-    setup::*,
-    worker::*,
+    support::{caller::failure, setup::*, worker::*},
 };
 
 const SCHEMA: &str = r#"{"type": "object", "required": ["city"], "properties": {

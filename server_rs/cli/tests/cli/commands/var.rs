@@ -6,11 +6,11 @@ use std::{
 };
 
 use serde_json::{Value as Json, json};
-use snakepit_server::proto::{VariableSpec, VariableType, constraints::Kind as Limit, value::Kind};
+use snakepit_proto::v1::{VariableSpec, VariableType, constraints::Kind as Limit, value::Kind};
 
 use crate::{
     command_line::{Served, code, objects, out},
-    setup::*,
+    support::setup::*,
 };
 
 fn told(output: &Output) -> String {
@@ -98,7 +98,7 @@ async fn a_variable_of_every_type_is_declared_with_all_its_limits() {
     assert_eq!(session.value("n").await, Kind::NullValue(0));
 }
 
-fn float_of(value: f64) -> snakepit_server::proto::Value {
+fn float_of(value: f64) -> snakepit_proto::v1::Value {
     of(Kind::DoubleValue(value))
 }
 

@@ -2,24 +2,23 @@
 
 use std::time::Duration;
 
-use snakepit_server::{
-    proto::{BreakerState, CallToolRequest, ToolSpec, ToolWorker},
-    server::Server,
-    tool::BreakerPolicy,
-};
+use snakepit_proto::v1::{BreakerState, CallToolRequest, ToolSpec, ToolWorker};
+use snakepit_server::{server::Server, tool::BreakerPolicy};
 
 use crate::{
-    caller::*,
     command_line::Served,
-    expiry::{Frozen, pass, pass_over},
-    setup::*,
-    worker::*,
+    support::{
+        caller::*,
+        clock::{Frozen, pass, pass_over},
+        setup::*,
+        worker::*,
+    },
 };
 
 /// A server whose breakers open after two failures, for half a minute, and close after two successes.
 async fn strict() -> TestServer {
     let policy = BreakerPolicy { opens_after: 2, open_for: Duration::from_secs(30), closes_after: 2 };
-    TestServer::of(Server::builder().breaker(policy).heartbeat(Duration::from_hours(1))).await
+    TestServer::of(Server::builder().breaker(policy).heartbeat(Duration::from_secs(3_600))).await
 }
 
 async fn only(session: &TestSession) -> ToolWorker {

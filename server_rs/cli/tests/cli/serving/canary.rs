@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     Constraints, ListVariableVersionsRequest, ListVariablesRequest, OperationOutcome, StringConstraints,
     SyncVariablesRequest, VariableSpec, VariableType, WatchMode, WatchVariablesRequest, constraints::Kind as Limit,
 };
@@ -16,8 +16,10 @@ use tonic::transport::Channel;
 
 use crate::{
     command_line::snakepit,
-    guarded::{ALL, Holder, tables},
-    setup::*,
+    support::{
+        guarded::{ALL, Holder, tables},
+        setup::*,
+    },
 };
 
 const CANARY: &str = "sk-canary-7f3a";
@@ -85,8 +87,8 @@ async fn told(reader: &Holder, all: &Holder) -> String {
     // The reader may write, and hears what that came to.
     let appended: OperationOutcome = reader.write("s", [set("key", text("x"))]).await.unwrap().outcomes.remove(0);
     say(&appended);
-    let rollback = snakepit_server::proto::RollbackOperation { version: 1 };
-    let rolled = operation("key", snakepit_server::proto::operation::Action::Rollback(rollback));
+    let rollback = snakepit_proto::v1::RollbackOperation { version: 1 };
+    let rolled = operation("key", snakepit_proto::v1::operation::Action::Rollback(rollback));
     say(&reader.write("s", [rolled]).await.unwrap());
     // And what is refused.
     say(&all.write("s", [set("key", text(&format!("{CANARY}{}", "x".repeat(100))))]).await.unwrap_err());
@@ -134,7 +136,7 @@ async fn nobody_else_is_told(format: &str) {
         command.args(["var", "--session", "s", "--address", &address, "--token-file"]).arg(file("token"));
         seen.push(("command line", printed(command.args(arguments))));
     }
-    let told = crate::monitored::get(&*metrics, "/metrics").await.body;
+    let told = crate::support::monitored::get(&*metrics, "/metrics").await.body;
     assert!(told.contains("snakepit_refusals_total{reason=\"CONSTRAINT_VIOLATED\"}"), "what was refused is counted");
     seen.push(("metrics", told));
     drop((all, reader));

@@ -7,18 +7,19 @@ use std::{
 };
 
 use serde_json::Value as Json;
+use snakepit_proto::v1::VariableType;
 use snakepit_server::{
     journal::{CommitError, testing::Faulty},
-    proto::VariableType,
     server::Server,
 };
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::{
     command_line::{Served, code, objects, snakepit},
-    request_ids::named,
-    setup::*,
-    traces::{PARENT, traced},
+    support::{
+        metadata::{PARENT, named, traced},
+        setup::*,
+    },
 };
 
 fn line<'a>(lines: &'a [Json], id: &str) -> &'a Json {

@@ -2,9 +2,9 @@
 
 #![allow(clippy::float_cmp, reason = "what is compared is counted in whole numbers")]
 
+use snakepit_proto::v1::WatchMode;
 use snakepit_server::{
     journal::{CommitError, testing::gated},
-    proto::WatchMode,
     server::Server,
 };
 use tokio::{
@@ -12,7 +12,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{command_line::*, monitored::*, setup::*};
+use crate::{
+    command_line::*,
+    support::{monitored::*, setup::*},
+};
 
 #[tokio::test]
 async fn a_server_that_is_well_says_so_and_with_verbose_why() {
@@ -64,8 +67,8 @@ async fn it_is_not_ready_while_its_journal_fails_and_is_again_when_it_works() {
     assert!(answer.body.ends_with("readyz check failed\n") && answer.body.contains("failed fsync"), "{}", answer.body);
 }
 
-fn register_int(name: &str) -> snakepit_server::proto::Operation {
-    register(name, snakepit_server::proto::VariableType::Integer, int(0))
+fn register_int(name: &str) -> snakepit_proto::v1::Operation {
+    register(name, snakepit_proto::v1::VariableType::Integer, int(0))
 }
 
 #[tokio::test]

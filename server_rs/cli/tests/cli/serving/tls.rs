@@ -3,22 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
-use snakepit_server::{
-    client::{Client, ConnectError, Credentials, connect},
-    proto::{
-        GetServerInfoRequest, GetServerInfoResponse, VariableType, WriteVariablesRequest,
-        server_service_client::ServerServiceClient, session_service_client::SessionServiceClient,
-        variable_service_client::VariableServiceClient,
-    },
-    server::Server,
-    tls::{ClientTls, ServerTls},
+use snakepit_client::{Client, ClientTls, ConnectError, Credentials, connect};
+use snakepit_proto::v1::{
+    GetServerInfoRequest, GetServerInfoResponse, VariableType, WriteVariablesRequest,
+    server_service_client::ServerServiceClient, session_service_client::SessionServiceClient,
+    variable_service_client::VariableServiceClient,
 };
+use snakepit_server::{server::Server, tls::ServerTls};
 use tonic::Status;
 
 use crate::{
     command_line::{Served, snakepit},
-    guarded::{ALL, table},
-    setup::*,
+    support::{
+        guarded::{ALL, table},
+        setup::*,
+    },
 };
 
 /// Who signs.
@@ -138,7 +137,7 @@ async fn a_server_that_asks_for_certificates_serves_those_that_its_authority_has
     info(&address, with(&good)).await.unwrap();
 
     let connected = connect(&address, &Credentials::default().tls(with(&good))).await.unwrap();
-    let create = snakepit_server::proto::CreateSessionRequest {
+    let create = snakepit_proto::v1::CreateSessionRequest {
         session_id: "s".into(),
         incarnation: incarnation().into(),
         ..Default::default()
@@ -152,7 +151,7 @@ async fn a_server_that_asks_for_certificates_serves_those_that_its_authority_has
         ..Default::default()
     };
     variables.write_variables(write).await.unwrap();
-    let request = snakepit_server::proto::GetVariablesRequest {
+    let request = snakepit_proto::v1::GetVariablesRequest {
         session_id: "s".into(),
         names: vec!["n".into()],
         ..Default::default()

@@ -1,19 +1,19 @@
 //! What a token says of its holder, and what is no token.
 
-use snakepit_server::{
-    access::Digest,
-    proto::{
-        GetServerInfoRequest, ListSessionsRequest, SyncVariablesRequest, Value, VariableSpec, VariableType, WatchMode,
-        WatchVariablesRequest, server_service_client::ServerServiceClient, watch_variables_response::Event,
-    },
+use snakepit_proto::v1::{
+    GetServerInfoRequest, ListSessionsRequest, SyncVariablesRequest, Value, VariableSpec, VariableType, WatchMode,
+    WatchVariablesRequest, server_service_client::ServerServiceClient, watch_variables_response::Event,
 };
+use snakepit_server::access::Digest;
 use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
     command_line::{Served, snakepit},
-    guarded::{ALL, Guarded, Holder, tables},
-    setup::*,
+    support::{
+        guarded::{ALL, Guarded, Holder, tables},
+        setup::*,
+    },
 };
 
 async fn ask(channel: &Channel, headers: &[&str]) -> Result<(), Status> {

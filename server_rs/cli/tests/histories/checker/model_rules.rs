@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use snakepit_server::proto::{Change, ChangeKind, OperationOutcome, Variable};
+use snakepit_proto::v1::{Change, ChangeKind, OperationOutcome, Variable};
 
 use super::event_time;
 use crate::{

@@ -9,13 +9,13 @@ use std::{
 };
 
 use prost_types::Timestamp;
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     Author, Change, ChangeKind, Operation, OperationOutcome, Value, Variable, VariableSpec, VariableState,
     VariableVersion, operation::Action,
 };
-use values::{accepted, appended, sum};
 
 use crate::history::{Refusal, Synced, Write};
+use values::{accepted, appended, sum};
 
 /// Versions of a variable that are kept, for histories and rollbacks.
 const HISTORY: usize = 100;

@@ -1,6 +1,6 @@
 //! What a variable takes, and what becomes of a number or a list.
 
-use snakepit_server::proto::{ListValue, Value, VariableSpec, VariableType, constraints::Kind as Limits, value::Kind};
+use snakepit_proto::v1::{ListValue, Value, VariableSpec, VariableType, constraints::Kind as Limits, value::Kind};
 
 use crate::history::Refusal;
 

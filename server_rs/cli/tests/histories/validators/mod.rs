@@ -7,7 +7,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use snakepit_server::proto::Change;
+use snakepit_proto::v1::Change;
 
 use crate::{
     checker::same_change,

@@ -1,6 +1,6 @@
 //! Each promise has a stream that breaks it and no other.
 
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     Change, ChangeKind, Changes, Heartbeat, Snapshot, Variable, WatchVariablesResponse,
     watch_variables_response::Event as Told,
 };

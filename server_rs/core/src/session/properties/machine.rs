@@ -2,13 +2,12 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{
-    commands::{content, run, steps},
-    model::Model,
-};
+use super::model::Model;
+use crate::testing::commands::{content, run, steps};
 use crate::{
     error::Error,
-    session::{Answer, Body, Refused, Slot, fixture::Session},
+    session::{Answer, Body, Refused, Slot},
+    testing::session::Session,
 };
 
 /// The answer in the model's words.

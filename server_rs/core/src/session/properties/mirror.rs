@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::commands::{NAMES, run, steps, windows};
+use crate::testing::commands::{NAMES, run, steps, windows};
 use crate::{
     session::{Body, Change, ChangeKind, Event, Filter, Slot, State, Sync, apply},
     value::Value,

@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test fails by panicking")]
 
-pub(crate) mod commands;
 mod machine;
 mod mirror;
 mod model;
 mod reach;
 mod replay;
-pub(crate) mod whole;

@@ -2,11 +2,9 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 
-use super::{
-    commands::{run, steps},
-    machine::told,
-};
+use super::machine::told;
 use crate::session::{Action, Answer, Command};
+use crate::testing::commands::{run, steps};
 
 const EXPECTED: &str = "created true/created false/ended/NO SESSION/EXPIRED/NO VARIABLE/EXISTS/READ ONLY/TYPE/CONSTRAINT/\
     DENIED/CONFLICT/INVALID incarnation/INVALID idempotency_key/INVALID operations/INVALID operations.name/\

@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::commands::{content, run, steps, windows};
+use crate::testing::commands::{content, run, steps, windows};
 use crate::{
     config::Windows,
-    session::{Behind, Body, Event, Slot, State, apply, fixture::Session},
+    session::{Behind, Body, Event, Slot, State, apply},
+    testing::session::Session,
 };
 
 fn replayed(session: &Session, windows: &Windows) -> Vec<Slot> {
@@ -90,7 +91,7 @@ proptest! {
         let endless = Windows { history_versions: usize::MAX, history_bytes: u64::MAX, ..Windows::default() };
         for (whole, part) in replayed(&session, &endless).iter().zip(replayed(&session, &windows)) {
             let (Some(whole), Some(part)) = (live(whole), live(&part)) else { continue };
-            for name in super::commands::NAMES {
+            for name in crate::testing::commands::NAMES {
                 let Some(kept) = part.history(name) else {
                     prop_assert!(part.variable(name).is_none());
                     continue;

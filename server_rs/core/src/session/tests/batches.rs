@@ -1,9 +1,4 @@
-use crate::{
-    error::Error,
-    session::{fixture::*, *},
-    value::Value,
-    variable::Type,
-};
+use crate::{error::Error, session::*, testing::session::*, value::Value, variable::Type};
 
 fn with_two() -> Session {
     let mut session = Session::live();

@@ -1,11 +1,6 @@
 use std::time::{Duration, Instant};
 
-use crate::{
-    config::Windows,
-    session::{fixture::*, *},
-    value::Value,
-    variable::Type,
-};
+use crate::{config::Windows, session::*, testing::session::*, value::Value, variable::Type};
 
 const VARIABLES: i64 = 20_000;
 

@@ -1,5 +1,6 @@
 use crate::{
-    session::{fixture::*, *},
+    session::*,
+    testing::session::*,
     value::Value,
     variable::{Spec, Type},
 };

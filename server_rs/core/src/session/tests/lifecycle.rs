@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use crate::{
     error::Error,
-    session::{fixture::*, *},
+    session::*,
+    testing::session::*,
     variable::{Timestamp, Type},
 };
 
@@ -39,9 +40,9 @@ fn a_deleted_session_is_not_found_and_an_expired_one_is_for_a_day() {
     expired.run(&Command::Expire).unwrap();
     assert!(matches!(expired.refusal("a", set(1)), Error::SessionExpired { .. }));
     let ended = expired.now;
-    expired.now = ended.after(Duration::from_mins(24 * 60 - 1));
+    expired.now = ended.after(Duration::from_secs((24 * 60 - 1) * 60));
     assert!(matches!(expired.run(&Command::Expire).unwrap_err().error, Error::SessionExpired { .. }));
-    expired.now = ended.after(Duration::from_hours(24));
+    expired.now = ended.after(Duration::from_secs(86_400));
     assert!(matches!(expired.refusal("a", set(1)), Error::SessionNotFound { .. }));
 
     assert!(matches!(Session::vacant().refusal("a", set(1)), Error::SessionNotFound { .. }));

@@ -1,6 +1,7 @@
 use crate::{
     error::Error,
-    session::{fixture::*, *},
+    session::*,
+    testing::session::*,
     value::Value,
     variable::{Spec, Type},
 };

@@ -1,12 +1,6 @@
 use std::time::Duration;
 
-use crate::{
-    config::Windows,
-    error::Error,
-    session::{fixture::*, *},
-    value::Value,
-    variable::Type,
-};
+use crate::{config::Windows, error::Error, session::*, testing::session::*, value::Value, variable::Type};
 
 fn counter(windows: Windows) -> Session {
     let mut session = Session::with_windows(windows);
@@ -67,7 +61,7 @@ fn a_key_is_forgotten_after_so_many_writes_or_so_long() {
 
     let mut session = counter(Windows::default());
     add(&mut session, "a").unwrap();
-    session.now = session.now.after(Duration::from_mins(10));
+    session.now = session.now.after(Duration::from_secs(600));
     add(&mut session, "b").unwrap();
     assert_eq!(add(&mut session, "a").unwrap().outcomes[0].version, 2);
     session.now = session.now.after(Duration::from_secs(1));

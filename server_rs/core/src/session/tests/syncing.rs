@@ -1,10 +1,6 @@
 use std::fmt::Write as _;
 
-use crate::{
-    config::Windows,
-    session::{fixture::*, *},
-    variable::Type,
-};
+use crate::{config::Windows, session::*, testing::session::*, variable::Type};
 
 /// As in `full a=1 b=2 -c`.
 fn shown(sync: &Sync) -> String {

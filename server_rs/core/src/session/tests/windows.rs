@@ -1,9 +1,4 @@
-use crate::{
-    config::Windows,
-    session::{fixture::*, *},
-    value::Value,
-    variable::Type,
-};
+use crate::{config::Windows, session::*, testing::session::*, value::Value, variable::Type};
 
 #[test]
 fn the_log_keeps_a_contiguous_run_and_says_where_it_begins() {

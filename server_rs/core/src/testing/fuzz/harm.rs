@@ -9,7 +9,7 @@ use super::{
 
 /// Something that happens to the bytes of a message: to any of them, or to one of its fields at any depth.
 #[derive(Clone, Debug)]
-pub(super) enum Harm {
+pub enum Harm {
     /// A bit turns.
     Turn(Index, u32),
     /// All behind a place is missing.
@@ -71,7 +71,7 @@ fn content() -> BoxedStrategy<Content> {
     .boxed()
 }
 
-pub(super) fn harm() -> BoxedStrategy<Harm> {
+pub fn harm() -> BoxedStrategy<Harm> {
     let place = any::<Index>;
     let bytes = || prop::collection::vec(any::<u8>(), 1..9);
     let around = prop::sample::select(vec![&[7, 1][..], &[8, 1, 2], &[1], &[2], &[3]]);
@@ -94,7 +94,7 @@ pub(super) fn harm() -> BoxedStrategy<Harm> {
 
 impl Harm {
     /// The bytes after it.
-    pub(super) fn done_to(&self, mut bytes: Vec<u8>) -> Vec<u8> {
+    pub fn done_to(&self, mut bytes: Vec<u8>) -> Vec<u8> {
         if bytes.is_empty() {
             return bytes;
         }

@@ -2,14 +2,14 @@
 
 /// A field.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Field {
-    pub(super) number: u64,
-    pub(super) content: Content,
+pub struct Field {
+    pub number: u64,
+    pub content: Content,
 }
 
 /// What is in a field.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Content {
+pub enum Content {
     Number(u64),
     Eight([u8; 8]),
     Four([u8; 4]),
@@ -24,7 +24,7 @@ pub(super) enum Content {
 const DEEPEST: usize = 40;
 
 /// The fields of a message, if these bytes are one.
-pub(super) fn parse(bytes: &[u8], depth: usize) -> Option<Vec<Field>> {
+pub fn parse(bytes: &[u8], depth: usize) -> Option<Vec<Field>> {
     let (mut rest, mut fields) = (bytes, Vec::new());
     while !rest.is_empty() {
         let tag = varint(&mut rest)?;
@@ -68,7 +68,7 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
 }
 
 /// The bytes of a message.
-pub(super) fn write(fields: &[Field]) -> Vec<u8> {
+pub fn write(fields: &[Field]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for Field { number, content } in fields {
         let wire = match content {
@@ -107,13 +107,13 @@ fn put(bytes: &mut Vec<u8>, mut value: u64) {
 }
 
 /// How many fields there are, at any depth.
-pub(super) fn count(fields: &[Field]) -> usize {
+pub fn count(fields: &[Field]) -> usize {
     let below = |field: &Field| if let Content::Fields(inner) = &field.content { count(inner) } else { 0 };
     fields.iter().map(|field| 1 + below(field)).sum()
 }
 
 /// Does something to one field, told by its place in the order of writing, and to the fields it is among.
-pub(super) fn at(fields: &mut Vec<Field>, place: usize, change: &mut dyn FnMut(&mut Vec<Field>, usize)) -> bool {
+pub fn at(fields: &mut Vec<Field>, place: usize, change: &mut dyn FnMut(&mut Vec<Field>, usize)) -> bool {
     let mut passed = 0;
     for index in 0..fields.len() {
         if passed == place {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::value::{MAX_EXACT_INTEGER, tests::value};
+use crate::{testing::values::value, value::MAX_EXACT_INTEGER};
 
 fn finite() -> impl Strategy<Value = f64> {
     prop_oneof![-4.0..4.0f64, -1e300..1e300f64, prop::sample::select(vec![0.0, -0.0, 1.0, 1e-300, f64::MAX])]

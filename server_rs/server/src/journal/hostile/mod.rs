@@ -9,11 +9,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Append, CommitError, Durability, Home, record::Record as _};
-use crate::{
+use snakepit_core::{
     config::Windows,
-    session::{Event, SessionId, Slot, apply, properties::whole},
+    session::{Event, SessionId, Slot, apply},
+    testing::whole,
 };
+
+use super::{Append, CommitError, Durability, Home, record::Record as _};
 
 /// A home that keeps the events of a store under test, to look at them afterwards. Clones share them.
 #[derive(Clone, Debug, Default)]

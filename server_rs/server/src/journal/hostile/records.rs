@@ -3,20 +3,18 @@
 use std::sync::Arc;
 
 use proptest::{prelude::*, sample::Index};
-
-use crate::{
-    hostile::{config, harmed},
-    journal::record::{Ended, Life, Record},
-    session::{
-        Body, Event, Original, Slot, VersionRecord, apply,
-        fixture::Session,
-        properties::{
-            commands::{run, steps, windows},
-            whole,
-        },
+use snakepit_core::{
+    session::{Body, Event, Original, Slot, VersionRecord, apply},
+    testing::{
+        commands::{run, steps, windows},
+        fuzz::{config, harmed},
+        session::Session,
+        whole,
     },
     variable::Spec,
 };
+
+use crate::journal::record::{Ended, Life, Record};
 
 /// What a record is written as is read as the same; so reading twice is reading once.
 fn settles<R: Record>(bytes: &[u8]) -> bool {

@@ -1,17 +1,19 @@
 use std::sync::Arc;
 
 use prost::{Message as _, bytes::Bytes};
+use snakepit_core::{
+    session::{Body, Change, ChangeKind, Event, Position},
+    variable::Name,
+};
+use snakepit_fault::injected;
+use snakepit_proto::{
+    convert as wire, journal as kept,
+    journal::{changed::Kind, event::Body as Kept},
+};
 
 use super::{
     Record, Unreadable, author, given, idempotency, incarnation, message, outcomes, read_idempotency, read_outcomes,
     time, ttl, value,
-};
-use crate::{
-    journal_proto::{self as kept, changed::Kind, event::Body as Kept},
-    planted,
-    session::{Body, Change, ChangeKind, Event, Position},
-    variable::Name,
-    wire,
 };
 
 impl Record for Event {
@@ -30,7 +32,7 @@ impl Record for Event {
             time: Some(wire::timestamp(self.time)),
             author: Some(wire::author(&self.author)),
             reason: self.reason.to_string(),
-            idempotency: self.idempotency.as_ref().filter(|_| !planted::strikes!(ForgetKey)).map(idempotency),
+            idempotency: self.idempotency.as_ref().filter(|_| !injected!(ForgetKey)).map(idempotency),
             outcomes: outcomes(&self.outcomes),
             body: Some(body),
         };

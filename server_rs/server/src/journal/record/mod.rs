@@ -11,15 +11,13 @@ use std::{sync::Arc, time::Duration};
 use prost::{Message, bytes::Bytes};
 
 pub(super) use row::{Ended, Life};
-
-use crate::{
+use snakepit_core::{
     error::Error,
-    journal_proto as kept, proto,
     session::{Idempotency, Incarnation, Outcome},
     value::Value,
     variable::{Author, Name, Timestamp},
-    wire,
 };
+use snakepit_proto::{convert as wire, journal as kept, v1 as proto};
 
 /// A record that cannot be what was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

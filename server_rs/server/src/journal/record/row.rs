@@ -1,16 +1,15 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use prost::Message as _;
+use snakepit_core::{
+    session::{self, End, Original, RecordKind, State, VersionRecord},
+    variable::{Spec, Timestamp},
+};
+use snakepit_proto::{convert as wire, journal as kept, v1 as proto};
 
 use super::{
     Record, Unreadable, author, given, idempotency, message, outcomes, read_idempotency, read_outcomes, time, ttl,
     value,
-};
-use crate::{
-    journal_proto as kept, proto,
-    session::{self, End, Original, RecordKind, State, VersionRecord},
-    variable::{Spec, Timestamp},
-    wire,
 };
 
 /// What a live session is at its fold, apart from its variables.

@@ -1,16 +1,17 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
-
-use super::*;
-use crate::{
-    session::{
-        Body, Change, ChangeKind, End, Event, Original, Position, RecordKind, Slot, VersionRecord,
-        properties::commands::{run, steps},
+use snakepit_core::{
+    session::{Body, Change, ChangeKind, End, Event, Original, Position, RecordKind, Slot, VersionRecord},
+    testing::{
+        commands::{run, steps},
+        values::value as any_value,
     },
-    value::{Dtype, tests::value as any_value},
+    value::Dtype,
     variable::*,
 };
+
+use super::*;
 
 fn constraints() -> impl Strategy<Value = Constraints> {
     let float = (any::<[Option<f64>; 3]>(), any::<[bool; 4]>()).prop_map(|([min, max, step], flags)| {

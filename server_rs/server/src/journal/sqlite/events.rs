@@ -4,16 +4,14 @@ use std::{path::PathBuf, sync::Arc};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, params};
+use snakepit_core::session::{Event, Incarnation, SessionId};
 
 use super::{
     OpenError,
     rows::{Damage, LifeKey, RowKey, record, signed},
     schema,
 };
-use crate::{
-    journal::{Events, EventsLost},
-    session::{Event, Incarnation, SessionId},
-};
+use crate::journal::{Events, EventsLost};
 
 /// How much is read at once. Each watch that is behind holds as much.
 const EVENTS: usize = 64;

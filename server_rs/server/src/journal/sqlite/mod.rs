@@ -1,21 +1,14 @@
 //! The home on disk: an SQLite journal in a directory of its own. docs/adr/0012 has its format and its invariants.
 
-mod append;
-mod archive;
-mod care;
-mod chores;
 mod directory;
 mod events;
-mod fault;
-mod fold;
-mod reader;
+mod maintenance;
 mod recovery;
 mod rows;
 mod schema;
-mod strays;
-mod tail;
 #[cfg(test)]
 mod tests;
+mod write;
 mod writer;
 
 use std::{
@@ -28,19 +21,18 @@ use std::{
     thread::JoinHandle,
 };
 
-use tokio::sync::oneshot;
-
-use super::{Append, CommitError, Durability, Events, Health, Home, HomeMetrics, Recovered, Touch};
-use crate::{
+use snakepit_core::{
     config::{Upkeep, Windows},
     session::State,
 };
-pub use archive::{Archived, ImportError, export, import};
-pub use care::{Checked, backup, check, compact};
+use tokio::sync::oneshot;
+
+use super::{Append, CommitError, Durability, Events, Health, Home, HomeMetrics, Recovered, Touch};
 use directory::Directory;
 use events::Stored;
-use reader::Thoroughness;
+pub use maintenance::{Archived, Checked, ImportError, backup, check, compact, export, import};
 pub use recovery::Loss;
+use recovery::Thoroughness;
 use writer::{Job, Writer};
 
 /// Why a journal cannot be opened.

@@ -1,11 +1,9 @@
 //! Rows and their checksums: SQLite notices a torn page, but not a bit that has turned in a value.
 
 use rusqlite::{Connection, Row, ToSql};
+use snakepit_core::session::{Incarnation, SessionId};
 
-use crate::{
-    journal::record::{Record, Unreadable},
-    session::{Incarnation, SessionId},
-};
+use crate::journal::record::{Record, Unreadable};
 
 /// One life of a session: what every row's key begins with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -66,7 +64,7 @@ pub(super) enum Damage {
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
     #[error(transparent)]
-    Key(#[from] crate::error::Error),
+    Key(#[from] snakepit_core::error::Error),
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
 }

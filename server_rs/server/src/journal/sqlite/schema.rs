@@ -1,10 +1,11 @@
 //! The tables of a journal, and which journals this server can read.
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig};
 use std::path::Path;
 
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig};
+use snakepit_fault::injected;
+
 use super::OpenError;
-use crate::planted;
 
 /// The format that this server writes. Raised when an older server would misread what is written.
 pub(super) const FORMAT: i64 = 1;
@@ -50,7 +51,7 @@ pub(super) fn open(journal: &Path) -> Result<Connection, OpenError> {
     if mode != "wal" {
         return Err(OpenError::NoLog { journal: journal.into(), mode });
     }
-    db.pragma_update(None, "synchronous", if planted::strikes!(AcknowledgeBeforeFsync) { "normal" } else { "full" })?;
+    db.pragma_update(None, "synchronous", if injected!(AcknowledgeBeforeFsync) { "normal" } else { "full" })?;
     db.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     db.pragma_update(None, "cell_size_check", true)?;
     db.busy_timeout(std::time::Duration::from_secs(5))?;

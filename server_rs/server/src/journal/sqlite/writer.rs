@@ -10,26 +10,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
+use snakepit_core::{
+    config::Upkeep,
+    session::{SessionId, State},
+};
 use tokio::sync::oneshot;
 
 use super::{
-    append::{append_event, fold_one},
-    chores::{forget, now, sweep_first, touch},
-    fault,
     rows::{LifeKey, execute},
-    tail::Tail,
+    write::{Draft, Tail, append_event, fold_one, forget, now, sweep_first, touch},
 };
-use crate::{
-    config::Upkeep,
-    journal::{Append, CommitError, Health, HomeMetrics, Touch},
-    session::{SessionId, State},
-};
+use crate::journal::{Append, CommitError, Health, HomeMetrics, Touch};
 
 /// How long the thread has to have nothing to do before it tidies up.
 const QUIET: Duration = Duration::from_millis(20);
 /// How often it looks for ended sessions that are forgotten.
-const FORGETTING: Duration = Duration::from_mins(10);
+const FORGETTING: Duration = Duration::from_secs(600);
 /// How many rows of a life that has ended are removed along with one group.
 const LITTER_ROWS: usize = 256;
 /// How often a full disk is tried again.
@@ -61,19 +58,6 @@ pub(super) struct Writer {
     full: bool,
     /// Why nothing may be written any more.
     broken: Option<String>,
-}
-
-/// What a group changes of what the writer knows, once it is durable.
-#[derive(Default)]
-pub(super) struct Draft {
-    /// The sessions that it changes; none for those that have ended.
-    pub(super) tails: HashMap<SessionId, Option<Tail>>,
-    /// The lives that it ends.
-    pub(super) litter: Vec<LifeKey>,
-    /// Whether the first of the sessions that are due was folded.
-    folded: bool,
-    /// How many of the lives that have ended have no rows any more.
-    swept: usize,
 }
 
 impl Writer {
@@ -195,9 +179,9 @@ impl Writer {
     /// What a failed statement means. Nothing was kept if SQLite has rolled back what it could not write; anything
     /// else leaves open what is on the disk, and ends all writing.
     fn failed(&mut self, doing: &str, error: &rusqlite::Error) -> CommitError {
-        let cause = fault::cause(doing, error);
+        let cause = cause(doing, error);
         self.health.failed(&cause);
-        if fault::is_certainly_not_applied(error) && self.db.is_autocommit() {
+        if is_certainly_not_applied(error) && self.db.is_autocommit() {
             self.full = true;
             return CommitError::NotApplied { cause };
         }
@@ -283,5 +267,29 @@ impl Writer {
                 tracing::error!(%cause, "the journal failed; the server is read-only until restarted");
             }
         }
+    }
+}
+
+/// Whether nothing was written for certain: SQLite rolls back what finds no space, and a lock that it does not get.
+/// An I/O error tells less, and after a failed fsync nobody knows what the kernel has kept.
+fn is_certainly_not_applied(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// What failed, for people.
+fn cause(doing: &str, error: &rusqlite::Error) -> String {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "the disk is full".into(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another process has locked the journal for writing".into()
+        }
+        Some(_) | None => format!("{doing} failed: {}", described(error)),
+    }
+}
+
+fn described(error: &rusqlite::Error) -> String {
+    match error.sqlite_error() {
+        Some(code) => format!("{error} (SQLite error {})", code.extended_code),
+        None => error.to_string(),
     }
 }

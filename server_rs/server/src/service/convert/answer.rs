@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
-use super::{position, spec, timestamp, value};
-use crate::{
-    proto,
+use snakepit_core::{
     session::{Change, ChangeKind, Event, Outcome, Position, RecordKind, State, Sync, VersionRecord},
     value::Value,
     variable::{Spec, Variable},
-    wire::{self, author},
 };
+use snakepit_proto::{convert as wire, convert::author, v1 as proto};
+
+use super::{position, spec, timestamp, value};
 
 /// Whether secrets are shown.
 type Show = bool;

@@ -1,22 +1,24 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{duration, shown, span, timestamp, value};
-use crate::{
+use snakepit_core::{
     error::Error,
-    proto,
-    tool::{
-        Arguments, Attempt, BreakerState, CallRecord, CallState, DispatchKey, Failure, LATENCY_BOUNDS, ListedTool,
-        Order, RetryPolicy, Schema, ShownTool, ShownWorker, ToolSpec, ToolStats,
-    },
+    tool::Failure,
     value::Value,
     variable::{MAX_LABELS, Name, Timestamp},
+};
+use snakepit_proto::{Refusal, v1 as proto};
+
+use super::{duration, shown, span, timestamp, value};
+use crate::tool::{
+    Arguments, Attempt, BreakerState, CallRecord, CallState, DispatchKey, LATENCY_BOUNDS, ListedTool, Order,
+    RetryPolicy, Schema, ShownTool, ShownWorker, ToolSpec, ToolStats,
 };
 
 /// Characters of a description, a label, a failure's message.
 const MAX_TEXT: usize = 64 * 1024;
 const MAX_ATTEMPTS: u32 = 10;
 const MAX_MULTIPLIER: f64 = 10.0;
-const MAX_BACKOFF: Duration = Duration::from_mins(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// A tool that is offered, with its schema compiled.
 pub(in crate::service) fn parse_spec(spec: proto::ToolSpec, schema_bytes: u64) -> Result<(ToolSpec, Schema), Error> {
@@ -84,9 +86,9 @@ pub(in crate::service) fn positive(
 }
 
 /// A call's arguments; none if they are not given.
-pub(in crate::service) fn parse_arguments(arguments: Option<proto::MapValue>) -> Result<Arguments, Error> {
+pub(in crate::service) fn parse_arguments(arguments: Option<proto::MapValue>) -> Result<Arguments, Refusal> {
     let parsed = value::parse_map("arguments", arguments.unwrap_or_default(), 1)?;
-    if let Value::Map(entries) = parsed { Ok(entries) } else { Err(Error::invalid("arguments", "takes a map")) }
+    if let Value::Map(entries) = parsed { Ok(entries) } else { Err(Error::invalid("arguments", "takes a map").into()) }
 }
 
 /// A result or a chunk of a worker.
@@ -97,16 +99,6 @@ pub(in crate::service) fn parse_value(given: Option<proto::Value>) -> Result<Val
 /// How a worker says that a tool failed.
 pub(in crate::service) fn parse_failure(failure: Option<proto::ToolFailure>) -> Failure {
     failure.unwrap_or_default().into()
-}
-
-pub(in crate::service) fn failure(failure: Failure) -> proto::ToolFailure {
-    proto::ToolFailure {
-        r#type: failure.kind,
-        bases: failure.bases,
-        message: failure.message,
-        retryable: failure.retryable,
-        traceback: failure.traceback,
-    }
 }
 
 fn spec(spec: &ToolSpec) -> proto::ToolSpec {

@@ -2,21 +2,24 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
-
-use super::{incarnation, spec, value};
-use crate::{
-    error::{Error, Refusal},
-    proto::{self, WriteVariablesRequest, operation::Action as Requested},
+use snakepit_core::{
+    access::Principal,
+    error::Error,
     session::{Action, Idempotency, Operation, Write},
-    store::Principal,
     variable::{Author, Name},
 };
+use snakepit_proto::{
+    Refusal, v1 as proto,
+    v1::{WriteVariablesRequest, operation::Action as Requested},
+};
+
+use super::{incarnation, spec, value};
 
 const MAX_REASON: usize = 1_024;
 const MAX_ID: usize = 128;
 
 /// Who does something: who the principal is, or says that it is.
-pub(in crate::service) fn author(claimed: String, principal: &Principal) -> Result<Author, Error> {
+pub(in crate::service) fn author(claimed: String, principal: &Principal) -> Result<Author, Refusal> {
     short("author", &claimed, MAX_ID)?;
     Ok(if principal.verified || claimed.is_empty() {
         Author { name: Arc::clone(&principal.name), verified: principal.verified }

@@ -10,6 +10,14 @@ use std::{sync::Arc, time::Duration};
 
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use prost::bytes::Bytes;
+use snakepit_core::{
+    access::Principal,
+    config::{Limits, Windows},
+};
+use snakepit_proto::v1::{
+    server_service_server::ServerServiceServer, session_service_server::SessionServiceServer,
+    tool_service_server::ToolServiceServer, variable_service_server::VariableServiceServer,
+};
 use tokio::{runtime, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -20,16 +28,13 @@ use tonic::{
 
 use super::{Gate, ServerInfo, Sessions, Tools, Variables};
 use crate::{
-    config::{Limits, Windows},
     journal::hostile::Witness,
     metrics::Metrics,
-    proto::{
-        server_service_server::ServerServiceServer, session_service_server::SessionServiceServer,
-        tool_service_server::ToolServiceServer, variable_service_server::VariableServiceServer,
+    service::{
+        context::{Access, Serving},
+        middleware::rate_limit::Pace,
     },
-    server::{Access, Serving},
-    service::pace::Pace,
-    store::{Clock, Principal, Store},
+    store::{Clock, Store},
     tool::{BreakerPolicy, hub::Hub},
 };
 
@@ -67,7 +72,6 @@ impl Services {
             store,
             tools,
             access: Access::Everyone(Principal::anonymous()),
-            pace: Pace::new(0),
             audit: None,
             metrics: Metrics::default(),
             heartbeat: Duration::from_secs(5),
@@ -83,22 +87,22 @@ impl Services {
             .header("content-type", "application/grpc")
             .body(body)
             .unwrap();
-        let (serving, most) = (&self.serving, 20_000);
+        let (serving, pace, most) = (&self.serving, Arc::new(Pace::new(0)), 20_000);
         let state = || Arc::clone(serving);
         let answer = match method.split('/').next().unwrap() {
             "SessionService" => {
                 let service = SessionServiceServer::new(Sessions(state())).max_decoding_message_size(most);
-                Gate::new(service, serving).call(request).await
+                Gate::new(service, serving, &pace).call(request).await
             }
             "VariableService" => {
                 let service = VariableServiceServer::new(Variables(state())).max_decoding_message_size(most);
-                Gate::new(service, serving).call(request).await
+                Gate::new(service, serving, &pace).call(request).await
             }
             "ToolService" => {
                 let service = ToolServiceServer::new(Tools(state())).max_decoding_message_size(most);
-                Gate::new(service, serving).call(request).await
+                Gate::new(service, serving, &pace).call(request).await
             }
-            _ => Gate::new(ServerServiceServer::new(ServerInfo(state())), serving).call(request).await,
+            _ => Gate::new(ServerServiceServer::new(ServerInfo(state())), serving, &pace).call(request).await,
         };
         let (head, mut body) = answer.unwrap().into_parts();
         if let Some(status) = Status::from_header_map(&head.headers) {

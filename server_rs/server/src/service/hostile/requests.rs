@@ -2,19 +2,22 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use prost::Message as _;
+use snakepit_core::{
+    config::Windows,
+    session::SessionId,
+    testing::{
+        commands::windows,
+        fuzz::{config, edge, harmed},
+    },
+};
+use snakepit_proto::v1::{
+    CreateSessionRequest, GetVariablesRequest, Operation, RegisterOperation, SetOperation, Value, VariableSpec,
+    VariableType, WriteVariablesRequest, operation::Action, value::Kind,
+};
 use tokio::time::timeout;
 use tonic::Code;
 
 use super::{Services, frame, half_open, is_told, runtime, seeds, whole};
-use crate::{
-    config::Windows,
-    hostile::{config, edge, harmed},
-    proto::{
-        CreateSessionRequest, GetVariablesRequest, Operation, RegisterOperation, SetOperation, Value, VariableSpec,
-        VariableType, WriteVariablesRequest, operation::Action, value::Kind,
-    },
-    session::{SessionId, properties::commands::windows},
-};
 
 /// A session that nobody else means.
 const BYSTANDER: &str = "somebody-elses-session";
@@ -40,7 +43,7 @@ fn integer(number: i64) -> Value {
 impl Services {
     /// A call that has to succeed, however long the clock runs.
     async fn served(&self, method: &str, message: &[u8]) {
-        let status = timeout(Duration::from_hours(24), self.call(method, whole(frame(message)))).await.unwrap();
+        let status = timeout(Duration::from_secs(86_400), self.call(method, whole(frame(message)))).await.unwrap();
         let status = status.unwrap();
         assert_eq!(status.code(), Code::Ok, "{method}: {status:?}");
     }
@@ -57,7 +60,7 @@ impl Services {
     /// Sends what is hostile. Whatever it asks for ends, or tells something, within a time that a request can name.
     async fn suffer(&self, method: &str, body: tonic::body::Body) {
         // A call that nobody answers may take as long as it asked for; its caller gives up.
-        if let Ok(Some(status)) = timeout(Duration::from_mins(5), self.call(method, body)).await {
+        if let Ok(Some(status)) = timeout(Duration::from_secs(300), self.call(method, body)).await {
             assert!(is_told(&status), "{method}: {status:?}");
         }
     }
@@ -72,7 +75,7 @@ impl Services {
         let get = GetVariablesRequest { session_id: BYSTANDER.into(), names, ..GetVariablesRequest::default() };
         self.served("VariableService/GetVariables", &get.encode_to_vec()).await;
         // What was begun and dropped is gone once its task has run.
-        tokio::time::sleep(Duration::from_mins(1)).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
         let store = &self.serving.store;
         for view in store.sessions(None) {
             let id: &SessionId = &view.state.id;

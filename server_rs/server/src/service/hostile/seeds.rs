@@ -4,21 +4,22 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use prost::{Message, bytes::Bytes};
-
-use crate::{
-    proto::{AppendOperation, DeleteOperation},
-    proto::{
-        CallToolRequest, CancelCallRequest, CreateSessionRequest, DeleteSessionRequest, DispatchChunk, DispatchFailure,
-        DispatchResult, DrainWorker, GetCallRequest, GetSessionRequest, GetToolRequest, GetVariablesRequest,
-        IncrementOperation, ListSessionsRequest, ListToolsRequest, ListVariableVersionsRequest, ListVariablesRequest,
-        MapEntry, MapValue, OfferTools, Operation, RegisterOperation, RetryPolicy, RollbackOperation,
-        ServeToolsRequest, SetOperation, StreamToolRequest, SyncVariablesRequest, ToolFailure, ToolSpec,
-        WatchVariablesRequest, WithdrawTools, WorkerHeartbeat, WorkerHello, WriteVariablesRequest,
-        operation::Action as Asked, serve_tools_request::Event as Said,
+use snakepit_core::{
+    session::{Action, Command, Write},
+    testing::{commands::steps, values::value as any_value},
+    value::Value,
+};
+use snakepit_proto::{
+    convert as wire,
+    v1::{
+        AppendOperation, CallToolRequest, CancelCallRequest, CreateSessionRequest, DeleteOperation,
+        DeleteSessionRequest, DispatchChunk, DispatchFailure, DispatchResult, DrainWorker, GetCallRequest,
+        GetSessionRequest, GetToolRequest, GetVariablesRequest, IncrementOperation, ListSessionsRequest,
+        ListToolsRequest, ListVariableVersionsRequest, ListVariablesRequest, MapEntry, MapValue, OfferTools, Operation,
+        RegisterOperation, RetryPolicy, RollbackOperation, ServeToolsRequest, SetOperation, StreamToolRequest,
+        SyncVariablesRequest, ToolFailure, ToolSpec, WatchVariablesRequest, WithdrawTools, WorkerHeartbeat,
+        WorkerHello, WriteVariablesRequest, operation::Action as Asked, serve_tools_request::Event as Said,
     },
-    session::{Action, Command, Write, properties::commands::steps},
-    value::{Value, tests::value as any_value},
-    wire,
 };
 
 /// The session that most requests are about.

@@ -1,24 +1,22 @@
 //! What the audit log says of a request.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
+use snakepit_core::{access::Principal, error::Error};
+use snakepit_proto::Refusal;
 use tonic::{
     Code, Status,
     body::Body,
     codegen::http::{self, HeaderMap},
-    transport::server::{TcpConnectInfo, TlsConnectInfo},
 };
 use tonic_types::StatusExt as _;
 
-use super::{caller::Place, request::Request, rpc::Rpc};
-use crate::{
-    access::Principal,
-    audit::{AuditLog, Line},
-    error::Error,
+use super::{
+    method_policy::{Place, Rpc},
+    peer::peer,
+    request_info::Request,
 };
+use crate::audit::{AuditLog, Line};
 
 /// What a request turns out to be about.
 #[derive(Debug, Default)]
@@ -27,14 +25,6 @@ pub(super) struct Noted {
     /// Variables, or a tool.
     pub(super) names: OnceLock<Vec<String>>,
     pub(super) revision: OnceLock<u64>,
-}
-
-/// Where a request comes from.
-pub(super) fn peer(request: &http::Request<Body>) -> Option<SocketAddr> {
-    let extensions = request.extensions();
-    let plain = extensions.get::<TcpConnectInfo>();
-    let encrypted = extensions.get::<TlsConnectInfo<TcpConnectInfo>>().map(TlsConnectInfo::get_ref);
-    plain.or(encrypted)?.remote_addr()
 }
 
 /// A request that the audit log may have a line about, once it is answered.
@@ -91,7 +81,7 @@ impl Audited {
     }
 
     pub(super) fn denied(&self, error: &Error) {
-        self.refused(&Status::from(error.clone()));
+        self.refused(&Status::from(Refusal::from(error.clone())));
     }
 
     fn add(&self, outcome: &str, session: Option<&str>) {

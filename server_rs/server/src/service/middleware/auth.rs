@@ -4,6 +4,11 @@ use std::{
     task::{Context, Poll},
 };
 
+use snakepit_core::{
+    access::{Principal, Role},
+    error::Error,
+};
+use snakepit_proto::{API_VERSION, Refusal};
 use tokio::sync::watch;
 use tonic::{
     Code, Status,
@@ -17,16 +22,17 @@ use tonic::{
 };
 
 use super::{
-    audited::{self, Audited, Noted, Unanswered},
+    audit::{Audited, Noted, Unanswered},
     caller::Caller,
-    lease::Lease,
-    request::Request as Known,
-    rpc::Rpc,
+    method_policy::Rpc,
+    peer::peer,
+    rate_limit::Pace,
+    request_info::Request as Known,
+    stream_auth::Lease,
 };
 use crate::{
-    access::{Digest, Principal, Role, Tokens},
-    error::Error,
-    server::{API_VERSION, Access, Serving},
+    access::{Digest, Tokens},
+    service::context::{Access, Serving},
 };
 
 /// The metadata key in which a client sends its api version.
@@ -38,14 +44,15 @@ const SCHEME: &[u8] = b"bearer ";
 /// streams whose token is withdrawn, and gives the refusals that tonic itself makes of undecodable and oversize requests
 /// their reasons.
 #[derive(Clone)]
-pub(super) struct Gate<S> {
+pub(in crate::service) struct Gate<S> {
     inner: S,
     serving: Arc<Serving>,
+    pace: Arc<Pace>,
 }
 
 impl<S> Gate<S> {
-    pub(super) fn new(inner: S, serving: &Arc<Serving>) -> Self {
-        Self { inner, serving: Arc::clone(serving) }
+    pub(in crate::service) fn new(inner: S, serving: &Arc<Serving>, pace: &Arc<Pace>) -> Self {
+        Self { inner, serving: Arc::clone(serving), pace: Arc::clone(pace) }
     }
 }
 
@@ -81,9 +88,9 @@ where
             (Some(audited), Some(principal)) => Some(audited.by(principal)),
             (audited, _) => audited,
         };
-        let from = audited::peer(&request).map(|peer| peer.ip());
+        let from = peer(&request).map(|peer| peer.ip());
         // Before it is told that a token is wrong: trying many takes its time.
-        if let Err(error) = self.serving.pace.take(principal, from) {
+        if let Err(error) = self.pace.take(principal, from) {
             return refuse(audited, error);
         }
         let (principal, proof) = match known {
@@ -120,7 +127,7 @@ fn refuse(audited: Option<Audited>, error: Error) -> BoxFuture<http::Response<Bo
     if let Some(audited) = audited {
         audited.denied(&error);
     }
-    Box::pin(async { Ok(Status::from(error).into_http()) })
+    Box::pin(async { Ok(Status::from(Refusal::from(error)).into_http()) })
 }
 
 /// What a caller was known by: the tokens of that moment, and the digest of its own.
@@ -184,5 +191,5 @@ fn with_reason(response: http::Response<Body>, message_bytes: u64) -> http::Resp
     } else {
         return response;
     };
-    Status::from(error).into_http()
+    Status::from(Refusal::from(error)).into_http()
 }

@@ -1,9 +1,12 @@
-use crate::{
+//! What each rpc takes of its caller.
+
+use snakepit_core::{
     access::{
         Principal,
         Role::{self, Admin, CallTool, OfferTool, Read, Write},
     },
     error::Error,
+    session::SessionId,
 };
 
 /// What an rpc takes of its caller.
@@ -68,4 +71,22 @@ impl Rpc {
     pub(super) fn tells_secrets(self) -> bool {
         self.roles.contains(&Read)
     }
+}
+
+/// What a request has to do with.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// One session.
+    Session(SessionId),
+    /// Every session, those to come too.
+    Everywhere,
+}
+
+/// Whether a principal may do what the rpc does there.
+pub(super) fn enters(principal: &Principal, rpc: Rpc, place: &Place) -> Result<(), Error> {
+    let (reaches, session) = match place {
+        Place::Session(id) => (principal.reaches(id), id.shared()),
+        Place::Everywhere => (principal.reaches_all(), "*".into()),
+    };
+    if reaches { Ok(()) } else { Err(Error::PermissionDenied { role: rpc.wanted(), session: Some(session) }) }
 }

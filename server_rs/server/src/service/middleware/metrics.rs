@@ -23,13 +23,13 @@ use crate::metrics::{Rpc, RpcMetrics};
 
 /// Stands in front of everything else that answers a service.
 #[derive(Clone)]
-pub(super) struct Measured<S> {
+pub(in crate::service) struct Measured<S> {
     inner: S,
     rpcs: RpcMetrics,
 }
 
 impl<S> Measured<S> {
-    pub(super) fn new(inner: S, rpcs: &RpcMetrics) -> Self {
+    pub(in crate::service) fn new(inner: S, rpcs: &RpcMetrics) -> Self {
         Self { inner, rpcs: rpcs.clone() }
     }
 }

@@ -3,15 +3,14 @@
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use parking_lot::Mutex;
+use snakepit_core::{access::Principal, error::Error};
 use tokio::time::Instant;
-
-use crate::{access::Principal, error::Error};
 
 /// Callers whose pace is known; beyond it those who have been slow for a second are forgotten, then all.
 const CALLERS: usize = 65_536;
 
 /// Lets everyone ask so many times a second, and as many at once after a second of silence.
-pub(crate) struct Pace {
+pub(in crate::service) struct Pace {
     per_second: u64,
     callers: Mutex<HashMap<Who, Left>>,
 }
@@ -33,7 +32,7 @@ struct Left {
 
 impl Pace {
     /// 0: any number.
-    pub(crate) fn new(per_second: u64) -> Self {
+    pub(in crate::service) fn new(per_second: u64) -> Self {
         Self { per_second, callers: Mutex::default() }
     }
 

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use async_stream::stream;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
+use snakepit_core::{
+    access::{Principal, Role},
+    error::Error,
+};
+use snakepit_proto::Refusal;
 use tokio::sync::watch;
 use tonic::{Status, body::Body, codegen::http::HeaderMap};
 
 use super::{
-    audited::{Audited, Noted},
-    caller::enters,
-    rpc::Rpc,
+    audit::{Audited, Noted},
+    method_policy::{Rpc, enters},
 };
-use crate::{
-    access::{Digest, Principal, Role, Tokens},
-    error::Error,
-};
+use crate::access::{Digest, Tokens};
 
 /// A stream's permission, which ends when the tokens change so that it would not be given any more.
 #[derive(Clone)]
@@ -59,7 +60,7 @@ impl Lease {
             loop {
                 let frame = tokio::select! {
                     biased;
-                    error = self.ended() => Some(Err(error.into())),
+                    error = self.ended() => Some(Err(Refusal::from(error).into())),
                     frame = body.frame() => frame,
                 };
                 let Some(frame) = frame else { return };
@@ -83,7 +84,7 @@ impl Lease {
                             audited.denied(&error);
                         }
                         let mut trailers = HeaderMap::new();
-                        yield Status::from(error).add_header(&mut trailers).map(|()| Frame::trailers(trailers));
+                        yield Status::from(Refusal::from(error)).add_header(&mut trailers).map(|()| Frame::trailers(trailers));
                         return;
                     }
                     frame = body.frame() => match frame {

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use crate::{
-    service::page::PAGE_BYTES,
+use snakepit_core::{
     session::{Filter, State, Sync},
     variable::Variable,
 };
+
+use crate::service::page::PAGE_BYTES;
 
 /// Which variables a watch of the latest state is about.
 pub(super) struct Scope {

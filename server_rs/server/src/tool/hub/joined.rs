@@ -1,10 +1,7 @@
+use snakepit_core::{error::Error, value::Value, variable::Name};
+
 use super::Hub;
-use crate::{
-    error::Error,
-    tool::{DispatchKey, Ending, Schema, ToolSpec, call::WorkerKey, registry::Outcome},
-    value::Value,
-    variable::Name,
-};
+use crate::tool::{DispatchKey, Ending, Schema, ToolSpec, call::WorkerKey, registry::Outcome};
 
 /// A worker's place among the others; dropping it is leaving.
 pub(crate) struct Joined {

@@ -7,6 +7,12 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 pub(crate) use joined::Joined;
 use parking_lot::Mutex;
 pub(crate) use running::{Heard, Running};
+use snakepit_core::{
+    config::Limits,
+    error::Error,
+    session::SessionId,
+    variable::{Name, Timestamp},
+};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::AbortHandle,
@@ -18,13 +24,7 @@ use super::{
     native::Tool,
     registry::{Effect, Figures, Found, NewCall, NewWorker, News, Order, Outcome, Policy, Registry},
 };
-use crate::{
-    config::Limits,
-    error::Error,
-    session::SessionId,
-    store::Clock,
-    variable::{Name, Timestamp},
-};
+use crate::store::Clock;
 
 /// How many ended calls are remembered.
 const ENDED_CALLS: usize = 100_000;
@@ -270,7 +270,7 @@ impl Hub {
 
 fn within(found: &Found, new: &NewRequest) -> Duration {
     /// Whatever is said: a deadline has to be a point in time.
-    const LONGEST: Duration = Duration::from_hours(365 * 24);
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
     let own = found.spec.timeout;
     let wanted = new.timeout.or(own).or(new.default_timeout).unwrap_or(DEFAULT_TIMEOUT);

@@ -1,5 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
+use snakepit_core::{error::Error, tool::Failure, value::Value, variable::Name};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
     time::Instant,
@@ -7,12 +8,7 @@ use tokio::{
 use tracing::Instrument as _;
 
 use super::Hub;
-use crate::{
-    error::Error,
-    tool::{CallRecord, Ending, Failure, call::CallKey, registry::News},
-    value::Value,
-    variable::Name,
-};
+use crate::tool::{CallRecord, Ending, call::CallKey, registry::News};
 
 /// A call that was accepted. Dropping it before its end cancels it.
 pub(crate) struct Running {

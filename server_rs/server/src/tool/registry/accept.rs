@@ -1,15 +1,13 @@
 use std::sync::Arc;
 
+use snakepit_core::{error::Error, variable::Timestamp};
+
 use super::{
     NewCall, Registry,
     route::Target,
     state::{Call, Entry, Stage},
 };
-use crate::{
-    error::Error,
-    tool::call::{CallKey, ToolKey},
-    variable::Timestamp,
-};
+use crate::tool::call::{CallKey, ToolKey};
 
 impl Registry {
     /// Accepts a call, and dispatches it if somebody has room.

@@ -1,5 +1,7 @@
+use snakepit_core::variable::Timestamp;
+
 use super::{Registry, Stage, ToolStats};
-use crate::{tool::breaker::BreakerState, variable::Timestamp};
+use crate::tool::breaker::BreakerState;
 
 /// How much there is at a moment, and what happened since the server started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,19 +1,14 @@
 use std::sync::Arc;
 
+use snakepit_core::{tool::Failure, value::Value, variable::Timestamp};
+
 use super::{
     Effect, News, Registry,
     route::Target,
     state::{Call, Dispatch, Stage},
     verdict::Verdict,
 };
-use crate::{
-    tool::{
-        Failure,
-        call::{CallKey, DispatchKey, Ending, ToolKey, WorkerKey},
-    },
-    value::Value,
-    variable::Timestamp,
-};
+use crate::tool::call::{CallKey, DispatchKey, Ending, ToolKey, WorkerKey};
 
 /// How a worker answers a dispatch.
 #[derive(Clone, Debug)]

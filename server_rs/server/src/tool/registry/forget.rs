@@ -1,21 +1,22 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use snakepit_core::{
+    error::Error,
+    variable::{Name, Timestamp},
+};
+
 use super::{
     Registry,
     state::{Entry, Stage},
 };
-use crate::{
-    error::Error,
-    tool::{
-        call::{CallKey, Ending, Scope, ToolKey, WorkerKey},
-        spec::ToolSpec,
-    },
-    variable::{Name, Timestamp},
+use crate::tool::{
+    call::{CallKey, Ending, Scope, ToolKey, WorkerKey},
+    spec::ToolSpec,
 };
 
 /// How long a tool that nobody offers is remembered, for its breakers and its figures; and a breaker that nothing
 /// counts for.
-const REMEMBERED: Duration = Duration::from_mins(10);
+const REMEMBERED: Duration = Duration::from_secs(600);
 /// Beyond so many breakers, those of workers that are not connected are forgotten early.
 const BREAKERS: usize = 10_000;
 
@@ -53,7 +54,9 @@ impl Registry {
                 self.forget_tool(tool);
             }
         }
-        while let Some((_, tool, id)) = self.breakers.pop_front_if(|(since, ..)| is_old(*since)) {
+        while self.breakers.front().is_some_and(|(since, ..)| is_old(*since))
+            && let Some((_, tool, id)) = self.breakers.pop_front()
+        {
             let Some(entry) = self.tools.get_mut(&tool) else { continue };
             let idle = entry.breakers.get(&id).and_then(|breaker| breaker.idle_since(now));
             if idle.is_some_and(is_old) {

@@ -40,8 +40,11 @@ use ended::EndedCalls;
 pub(crate) use figures::Figures;
 pub(crate) use finish::Outcome;
 pub use show::{ListedTool, ShownTool, ShownWorker};
+use snakepit_core::{
+    value::Value,
+    variable::{Name, Timestamp},
+};
 pub(crate) use state::NewWorker;
-use state::{Call, Dispatch, Entry, Pool, Stage, Worker};
 
 use super::{
     breaker::BreakerPolicy,
@@ -50,10 +53,7 @@ use super::{
     spec::ToolSpec,
     stats::ToolStats,
 };
-use crate::{
-    value::Value,
-    variable::{Name, Timestamp},
-};
+use state::{Call, Dispatch, Entry, Pool, Stage, Worker};
 
 /// What the registry accepts and keeps.
 #[derive(Clone, Debug)]

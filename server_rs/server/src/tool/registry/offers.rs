@@ -3,21 +3,22 @@ use std::{
     sync::Arc,
 };
 
+use snakepit_core::{
+    error::Error,
+    variable::{Name, Timestamp},
+};
+
 use super::{
     Effect, NewWorker, Registry,
     finish::changed,
     state::{Dispatch, Entry, Worker},
     verdict::Verdict,
 };
-use crate::{
-    error::Error,
-    tool::{
-        call::{Ending, Scope, ToolKey, WorkerKey},
-        schema::Schema,
-        spec::ToolSpec,
-        stats::ToolStats,
-    },
-    variable::{Name, Timestamp},
+use crate::tool::{
+    call::{Ending, Scope, ToolKey, WorkerKey},
+    schema::Schema,
+    spec::ToolSpec,
+    stats::ToolStats,
 };
 
 impl Registry {

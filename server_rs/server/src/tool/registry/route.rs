@@ -1,15 +1,14 @@
 use std::{collections::BTreeSet, sync::Arc};
 
+use snakepit_core::variable::Timestamp;
+
 use super::{
     CHUNK_CREDIT, Effect, Order, Registry,
     state::{Dispatch, Entry, Stage, Worker},
 };
-use crate::{
-    tool::{
-        breaker::Admits,
-        call::{Attempt, CallKey, CallState, DispatchKey, Scope, ToolKey, WorkerKey},
-    },
-    variable::Timestamp,
+use crate::tool::{
+    breaker::Admits,
+    call::{Attempt, CallKey, CallState, DispatchKey, Scope, ToolKey, WorkerKey},
 };
 
 /// Where a call can go.

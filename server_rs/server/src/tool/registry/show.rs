@@ -3,18 +3,17 @@ use std::{
     sync::Arc,
 };
 
+use snakepit_core::variable::{Name, Timestamp};
+
 use super::{
     Registry,
     state::{Entry, Worker},
 };
-use crate::{
-    tool::{
-        breaker::{Breaker, BreakerState},
-        call::Scope,
-        spec::ToolSpec,
-        stats::ToolStats,
-    },
-    variable::{Name, Timestamp},
+use crate::tool::{
+    breaker::{Breaker, BreakerState},
+    call::Scope,
+    spec::ToolSpec,
+    stats::ToolStats,
 };
 
 /// A tool as it can be called.

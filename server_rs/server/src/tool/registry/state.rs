@@ -3,15 +3,14 @@ use std::{
     sync::Arc,
 };
 
-use crate::{
-    tool::{
-        breaker::Breaker,
-        call::{Attempt, CallKey, DispatchKey, Request, Scope, ToolKey, WorkerKey},
-        schema::Schema,
-        spec::ToolSpec,
-        stats::ToolStats,
-    },
-    variable::{Name, Timestamp},
+use snakepit_core::variable::{Name, Timestamp};
+
+use crate::tool::{
+    breaker::Breaker,
+    call::{Attempt, CallKey, DispatchKey, Request, Scope, ToolKey, WorkerKey},
+    schema::Schema,
+    spec::ToolSpec,
+    stats::ToolStats,
 };
 
 /// What belongs to one scope, and what finds things in it.

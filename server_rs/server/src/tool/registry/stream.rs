@@ -1,9 +1,7 @@
+use snakepit_core::{error::Error, value::Value};
+
 use super::{Effect, News, Registry, state::Stage};
-use crate::{
-    error::Error,
-    tool::call::{CallKey, DispatchKey, WorkerKey},
-    value::Value,
-};
+use crate::tool::call::{CallKey, DispatchKey, WorkerKey};
 
 impl Registry {
     /// A worker sends a chunk. The error is what it did wrong.

@@ -4,12 +4,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{state::Stage, *};
-use crate::{
+use snakepit_core::{
     error::Error,
     session::{Incarnation, SessionId},
     tool::Failure,
 };
+
+use super::{state::Stage, *};
 
 struct Small {
     registry: Registry,
@@ -62,7 +63,7 @@ impl Small {
     }
 
     fn call_found(&mut self, tool: Found, id: &str) -> Result<CallKey, Error> {
-        let deadline = self.now.after(Duration::from_mins(1));
+        let deadline = self.now.after(Duration::from_secs(60));
         let new = NewCall { tool, home: home(), id: id.into(), request: request(), deadline };
         self.registry.accept(new, self.now)
     }
@@ -160,7 +161,7 @@ fn what_a_worker_offered_and_withdrew_is_not_kept() {
     let found = &small.registry.workers[&worker];
     assert_eq!((found.offers.len(), found.running.len()), (0, 0));
     assert!(small.registry.tools.len() <= 10 && small.registry.gone.len() <= 10);
-    small.pass(Duration::from_mins(10));
+    small.pass(Duration::from_secs(600));
     small.registry.sweep(small.now);
     assert_eq!((small.registry.tools.len(), small.registry.gone.len()), (0, 0));
 }
@@ -183,7 +184,7 @@ fn breakers_of_workers_that_never_come_back_are_bounded_and_those_of_others_are_
     assert_eq!((registry.breakers.len(), entry.breakers.len()), (10_000, 10_000));
     assert!(entry.breakers.contains_key("stays") && entry.breakers.contains_key("w24999"));
     assert_eq!(registry.ended.len(), 10);
-    small.pass(Duration::from_mins(10));
+    small.pass(Duration::from_secs(600));
     small.registry.sweep(small.now);
     assert_eq!(small.registry.breakers.len(), 0);
 }

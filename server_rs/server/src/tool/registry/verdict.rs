@@ -1,15 +1,14 @@
 use std::{sync::Arc, time::Duration};
 
+use snakepit_core::variable::Timestamp;
+
 use super::{
     Effect, Registry,
     state::{Call, Dispatch},
 };
-use crate::{
-    tool::{
-        breaker::Breaker,
-        call::{DispatchKey, Ending, ToolKey},
-    },
-    variable::Timestamp,
+use crate::tool::{
+    breaker::Breaker,
+    call::{DispatchKey, Ending, ToolKey},
 };
 
 /// A tool without a timeout has to have run this long before its deadline counts against its worker: a hurried caller

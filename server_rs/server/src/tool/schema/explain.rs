@@ -4,9 +4,9 @@ use std::{fmt::Write as _, sync::Arc};
 
 use jsonschema::{ValidationError, error::ValidationErrorKind as Kind};
 use serde_json::Value as Json;
+use snakepit_core::value::Value;
 
 use super::{ARGUMENTS, describe};
-use crate::value::Value;
 
 type Entries = [(Arc<str>, Value)];
 

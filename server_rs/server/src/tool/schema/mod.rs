@@ -13,7 +13,6 @@
 //! - A pattern has the syntax of the `regex` crate, and is asked about at most 32 KiB of text.
 //! - 1.0 is an integer, as JSON Schema has it.
 
-mod containers;
 mod describe;
 mod document;
 mod explain;
@@ -32,8 +31,8 @@ use std::{
 
 use jsonschema::{Keyword, PatternOptions, ValidationError, Validator};
 use serde_json::Value as Json;
+use snakepit_core::{error::Error, value::Value};
 
-use crate::{error::Error, value::Value};
 use explain::Problem;
 use node::{Arguments, Seen};
 use pattern::Pattern;

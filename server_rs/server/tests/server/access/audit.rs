@@ -3,14 +3,10 @@
 use std::path::PathBuf;
 
 use serde_json::Value as Json;
-use snakepit_server::{
-    access::TokenFile,
-    audit::AuditLog,
-    proto::{CallToolRequest, DeleteSessionRequest, VariableSpec, VariableType, WatchMode},
-    server::Server,
-};
+use snakepit_proto::v1::{CallToolRequest, DeleteSessionRequest, VariableSpec, VariableType, WatchMode};
+use snakepit_server::{access::TokenFile, audit::AuditLog, server::Server};
 
-use crate::{
+use crate::support::{
     guarded::{ALL, Holder, tables},
     setup::*,
     worker::{TestWorker, tool},

@@ -2,10 +2,10 @@
 
 use prost::{Message as _, bytes::Bytes};
 use prost_types::{DescriptorProto, FileDescriptorSet};
-use snakepit_server::proto::DESCRIPTORS;
+use snakepit_proto::v1::DESCRIPTORS;
 use tonic::{Code, Status};
 
-use crate::{
+use crate::support::{
     guarded::{ALL, Guarded, Holder},
     raw::{self, field},
     setup::*,

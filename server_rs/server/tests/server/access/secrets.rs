@@ -1,12 +1,12 @@
 //! A secret stays one.
 
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     ListVariableVersionsRequest, OperationOutcome, RollbackOperation, VariableSpec, VariableType,
     WriteVariablesRequest, operation::Action,
 };
 use tonic::Code;
 
-use crate::{
+use crate::support::{
     guarded::{ALL, Guarded, Holder},
     setup::*,
 };
@@ -15,7 +15,7 @@ fn secret() -> VariableSpec {
     VariableSpec { secret: true, ..spec(VariableType::String) }
 }
 
-fn roll_back(name: &str, version: u64) -> snakepit_server::proto::Operation {
+fn roll_back(name: &str, version: u64) -> snakepit_proto::v1::Operation {
     operation(name, Action::Rollback(RollbackOperation { version }))
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     CallToolRequest, OfferTools, ServeToolsRequest, StreamToolRequest, ToolSpec, VariableType, WatchMode, WorkerHello,
     serve_tools_request::Event as Say, serve_tools_response::Event as Told, stream_tool_response::Event as Streamed,
     watch_variables_response::Event,
@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Status, Streaming};
 
-use crate::{
+use crate::support::{
     guarded::{ALL, Guarded, Holder},
     setup::*,
 };
@@ -27,7 +27,7 @@ async fn end<T>(stream: &mut Streaming<T>) -> Refused {
             }
         }
     };
-    tokio::time::timeout(Duration::from_mins(1), end).await.unwrap()
+    tokio::time::timeout(Duration::from_secs(60), end).await.unwrap()
 }
 
 fn is(refused: &Refused, reason: &str, role: &str) {
@@ -81,7 +81,7 @@ async fn a_watch_that_is_still_allowed_goes_on_and_misses_nothing() {
 /// A worker of its own, which goes on saying whatever it likes.
 struct Worker {
     said: mpsc::UnboundedSender<ServeToolsRequest>,
-    told: Streaming<snakepit_server::proto::ServeToolsResponse>,
+    told: Streaming<snakepit_proto::v1::ServeToolsResponse>,
 }
 
 impl Worker {
@@ -116,7 +116,7 @@ impl Worker {
 }
 
 async fn tools(holder: &Holder, session: &str) -> Vec<String> {
-    let request = snakepit_server::proto::ListToolsRequest { session_id: session.into(), ..Default::default() };
+    let request = snakepit_proto::v1::ListToolsRequest { session_id: session.into(), ..Default::default() };
     let listed = holder.tools().list_tools(request).await.unwrap().into_inner().tools;
     listed.into_iter().map(|tool| tool.spec.unwrap().name).collect()
 }
@@ -171,6 +171,6 @@ async fn a_file_that_cannot_be_used_changes_nothing_until_it_can() {
     all.write("s", [register("n", VariableType::Integer, int(0))]).await.unwrap();
     assert!(matches!(watch.message().await.unwrap().unwrap().event, Some(Event::Changes(_) | Event::Heartbeat(_))));
     // Nobody says that it has changed: the server looks.
-    server.write(&crate::guarded::tables(&[("other", ALL, "*")]));
+    server.write(&crate::support::guarded::tables(&[("other", ALL, "*")]));
     is(&end(&mut watch).await, "UNAUTHENTICATED", "read");
 }

@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
-use snakepit_server::{
-    client::{CallError, CallOptions, Client, Credentials, Session, Streamed, connect},
-    proto::{ToolFailure, ToolSpec, WatchMode, variable_service_client::VariableServiceClient},
-};
+use snakepit_client::{CallError, CallOptions, Client, Credentials, Session, Streamed, connect};
+use snakepit_proto::v1::{ToolFailure, ToolSpec, WatchMode, variable_service_client::VariableServiceClient};
 
-use crate::{setup::*, worker::*};
+use crate::support::{setup::*, worker::*};
 
 /// A session with a worker that offers a tool, and the library's client of it.
 async fn meeting(server: &TestServer, tool: ToolSpec) -> (Session, TestWorker) {
@@ -33,7 +31,7 @@ async fn values_of_every_json_type_go_there_and_come_back() {
     });
     let dispatch = worker.dispatch().await;
     let arguments = dispatch.arguments.clone().unwrap();
-    worker.returns(&dispatch, of(snakepit_server::proto::value::Kind::MapValue(arguments)));
+    worker.returns(&dispatch, of(snakepit_proto::v1::value::Kind::MapValue(arguments)));
     let reply = call.await.unwrap().unwrap();
     assert_eq!(reply.value.to_string(), given.to_string());
     assert_eq!(reply.call.attempts.len(), 1);

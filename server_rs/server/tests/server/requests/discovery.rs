@@ -1,19 +1,16 @@
 //! What a stranger's client finds out: reflection, health, server facts.
 
 use futures_util::stream;
-use snakepit_server::{
-    config::Limits,
-    journal::testing::gated,
-    proto::{Durability, GetServerInfoRequest, server_service_client::ServerServiceClient},
-    server::Server,
-};
+use snakepit_core::config::Limits;
+use snakepit_proto::v1::{Durability, GetServerInfoRequest, server_service_client::ServerServiceClient};
+use snakepit_server::{journal::testing::gated, server::Server};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-use crate::setup::*;
+use crate::support::setup::*;
 
 #[tokio::test]
 async fn the_server_says_what_it_is_and_accepts() {

@@ -2,20 +2,22 @@
 
 use std::time::Duration;
 
-use snakepit_server::{
+use snakepit_core::{
     access::{Principal, Role},
     config::{Limits, Windows},
+};
+use snakepit_proto::v1::{
+    Constraints, ErrorReason, FloatConstraints, GetServerInfoRequest, GetSessionRequest, GetVariablesRequest,
+    StringConstraints, VariableSpec, VariableType, WatchMode, WatchVariablesRequest, WriteVariablesRequest,
+    constraints::Kind as Limit, server_service_client::ServerServiceClient,
+};
+use snakepit_server::{
     journal::{CommitError, testing::Faulty},
-    proto::{
-        Constraints, ErrorReason, FloatConstraints, GetServerInfoRequest, GetSessionRequest, GetVariablesRequest,
-        StringConstraints, VariableSpec, VariableType, WatchMode, WatchVariablesRequest, WriteVariablesRequest,
-        constraints::Kind as Limit, server_service_client::ServerServiceClient,
-    },
     server::Server,
 };
 use tonic::{Code, Request};
 
-use crate::setup::*;
+use crate::support::setup::*;
 
 fn is(refused: &Refused, code: Code, reason: ErrorReason) {
     assert_eq!((refused.code, format!("ERROR_REASON_{}", refused.reason)), (code, reason.as_str_name().to_owned()));

@@ -1,12 +1,12 @@
 //! Payloads that no well-meaning client sends: each is refused with a reason, and the server lives.
 
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     AppendOperation, DeleteOperation, Dtype, ListValue, MapEntry, MapValue, NdArray, Operation, RegisterOperation,
     Value, VariableSpec, VariableType, WatchMode, WatchVariablesRequest, operation::Action, value::Kind,
 };
 use tonic::Code;
 
-use crate::{
+use crate::support::{
     raw::{self, field},
     setup::*,
 };
@@ -150,7 +150,7 @@ async fn labels_are_limited_on_sessions_and_variables() {
     let with = |count| VariableSpec { metadata: labels(count), ..spec(VariableType::Integer) };
     session.write([register_as("n", with(64), int(1))]).await;
     assert_eq!(session.refused([register_as("m", with(65), int(1))]).await.fact("field"), "metadata");
-    let request = snakepit_server::proto::CreateSessionRequest {
+    let request = snakepit_proto::v1::CreateSessionRequest {
         session_id: unique("s"),
         incarnation: incarnation().into(),
         metadata: labels(65),

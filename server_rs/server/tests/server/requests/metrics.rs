@@ -2,20 +2,20 @@
 
 #![allow(clippy::float_cmp, reason = "what is compared is counted in whole numbers")]
 
+use snakepit_core::config::{Limits, Windows};
+use snakepit_proto::v1::{DeleteSessionRequest, ToolFailure, WatchMode, WatchVariablesRequest, WriteVariablesRequest};
 use snakepit_server::{
-    config::{Limits, Windows},
     journal::{CommitError, testing::gated},
-    proto::{DeleteSessionRequest, ToolFailure, WatchMode, WatchVariablesRequest, WriteVariablesRequest},
     server::Server,
 };
 use tonic::{Code, Request};
 
-use crate::{monitored::*, setup::*, worker::*};
+use crate::support::{monitored::*, setup::*, worker::*};
 
 /// Asks until a figure is so much: for what happens after an answer, like the end of a stream that a client left.
 async fn reaches(address: std::net::SocketAddr, name: &str, value: f64) -> Samples {
     let mut last = f64::NAN;
-    let reached = tokio::time::timeout(std::time::Duration::from_mins(1), async {
+    let reached = tokio::time::timeout(std::time::Duration::from_secs(60), async {
         loop {
             let samples = Samples::of(address).await;
             last = samples.value(name);
@@ -120,8 +120,8 @@ async fn who_does_not_wait_is_counted_as_cancelled_or_too_late_and_the_write_all
     reaches(address, committed, before.value(committed) + 2.0).await;
 }
 
-fn register_int(name: &str) -> snakepit_server::proto::Operation {
-    register(name, snakepit_server::proto::VariableType::Integer, int(0))
+fn register_int(name: &str) -> snakepit_proto::v1::Operation {
+    register(name, snakepit_proto::v1::VariableType::Integer, int(0))
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn sessions_are_counted_and_limits_by_their_names() {
     let (mut one, _two) = (server.session().await, server.session().await);
     let full = Samples::of(address).await;
     assert_eq!((full.value("sessions"), full.value("sessions_max")), (2.0, 2.0));
-    let third = snakepit_server::proto::CreateSessionRequest {
+    let third = snakepit_proto::v1::CreateSessionRequest {
         session_id: "third".into(),
         incarnation: incarnation().into(),
         ..Default::default()
@@ -244,7 +244,7 @@ async fn what_the_journal_does_not_take_is_counted_by_what_is_known_of_it() {
 async fn no_word_of_a_caller_is_in_them() {
     const WORD: &str = "canary";
     let (server, address) = monitored(Server::builder()).await;
-    let named = snakepit_server::proto::CreateSessionRequest {
+    let named = snakepit_proto::v1::CreateSessionRequest {
         session_id: format!("{WORD}-session"),
         metadata: [(format!("{WORD}-label"), WORD.to_owned())].into(),
         ..Default::default()
@@ -254,7 +254,7 @@ async fn no_word_of_a_caller_is_in_them() {
         client_id: format!("{WORD}-client"),
         idempotency_key: format!("{WORD}-key"),
         reason: WORD.into(),
-        ..session.write_of([register("canary_variable", snakepit_server::proto::VariableType::String, text(WORD))])
+        ..session.write_of([register("canary_variable", snakepit_proto::v1::VariableType::String, text(WORD))])
     };
     session.send(write).await.unwrap();
     session.refused([set("canary_none", text(WORD))]).await;
@@ -272,7 +272,7 @@ async fn no_word_of_a_caller_is_in_them() {
     assert!(told_of.is_empty(), "{told_of:?}");
     // Nor is a path that somebody made up.
     let made_up = "/snakepit_bridge.v1.SessionService/Canary";
-    let status = crate::raw::call(&session.channel, made_up, Vec::new()).await.unwrap_err();
+    let status = crate::support::raw::call(&session.channel, made_up, Vec::new()).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
     reaches(address, r#"rpc_handled_total{method="other",code="UNIMPLEMENTED"}"#, 1.0).await;
 }

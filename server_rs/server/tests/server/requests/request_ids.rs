@@ -1,24 +1,19 @@
 //! Every request has an id: in its answer, in its error, in the audit log.
 
 use prost::bytes::Bytes;
-use snakepit_server::{
-    audit::AuditLog,
-    proto::{
-        CallToolRequest, DeleteSessionRequest, GetServerInfoRequest, ServeToolsRequest, StreamToolRequest, WatchMode,
-        server_service_client::ServerServiceClient,
-    },
-    server::Server,
+use snakepit_proto::v1::{
+    CallToolRequest, DeleteSessionRequest, GetServerInfoRequest, ServeToolsRequest, StreamToolRequest, WatchMode,
+    server_service_client::ServerServiceClient,
 };
-use tonic::{
-    Code, Extensions, Request, Response, Status,
-    metadata::{AsciiMetadataValue, MetadataMap},
-};
+use snakepit_server::{audit::AuditLog, server::Server};
+use tonic::{Code, Request, Response, Status, metadata::AsciiMetadataValue};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt as _;
 
-use crate::{
+use crate::support::{
     caller::*,
     guarded::{ALL, Guarded},
+    metadata::named,
     raw,
     setup::*,
     worker::*,
@@ -34,13 +29,6 @@ pub fn id_of(status: &Status) -> String {
     request.request_id.clone()
 }
 
-/// A request by that id.
-pub fn named<T>(id: &str, message: T) -> Request<T> {
-    let mut metadata = MetadataMap::new();
-    metadata.insert("x-request-id", id.parse().unwrap());
-    Request::from_parts(metadata, Extensions::new(), message)
-}
-
 fn answered<T>(response: &Response<T>) -> &str {
     response.metadata().get("x-request-id").unwrap().to_str().unwrap()
 }
@@ -54,7 +42,7 @@ async fn an_answer_and_an_error_have_the_id_that_the_client_gave() {
     let server = TestServer::start().await;
     let session = server.session().await;
     let mut variables = session.variables.clone();
-    let write = session.write_of([register("n", snakepit_server::proto::VariableType::Integer, int(1))]);
+    let write = session.write_of([register("n", snakepit_proto::v1::VariableType::Integer, int(1))]);
     assert_eq!(answered(&variables.write_variables(named("mine-1", write)).await.unwrap()), "mine-1");
     let refused = variables.write_variables(named("mine-2", session.write_of([set("n", text("x"))]))).await;
     assert_eq!(id_of(&refused.unwrap_err()), "mine-2");

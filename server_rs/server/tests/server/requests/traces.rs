@@ -4,24 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use snakepit_server::{
-    server::Server,
-    tool::{Failure, Tool},
-};
-use tonic::Request;
+use snakepit_core::tool::Failure;
+use snakepit_server::{server::Server, tool::Tool};
 
-use crate::{caller::*, setup::*, worker::*};
-
-pub const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-
-/// A request that belongs to a trace.
-pub fn traced<T>(message: T, parent: &str, state: &str) -> Request<T> {
-    let mut request = Request::new(message);
-    for (name, value) in [("traceparent", parent), ("tracestate", state)] {
-        request.metadata_mut().insert(name, value.parse().unwrap());
-    }
-    request
-}
+use crate::support::{caller::*, metadata::*, setup::*, worker::*};
 
 #[tokio::test]
 async fn a_worker_is_told_the_span_of_the_caller_and_nothing_that_breaks_the_specification() {

@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use snakepit_server::{
-    journal::testing::gated,
-    proto::{WatchMode, watch_variables_response::Event},
-    server::Server,
-};
+use snakepit_proto::v1::{WatchMode, watch_variables_response::Event};
+use snakepit_server::{journal::testing::gated, server::Server};
 use tonic::Code;
 
-use crate::setup::*;
+use crate::support::setup::*;
 
 #[tokio::test]
 async fn a_stop_ends_watches_so_that_they_can_be_resumed() {
@@ -67,7 +64,7 @@ async fn a_quiet_watch_shows_signs_of_life() {
     let session = server.session().await;
     session.integers(["n", "other"]).await;
     for mode in [WatchMode::Latest, WatchMode::Every] {
-        let request = snakepit_server::proto::WatchVariablesRequest { names: texts(&["n"]), ..session.watch_of(mode) };
+        let request = snakepit_proto::v1::WatchVariablesRequest { names: texts(&["n"]), ..session.watch_of(mode) };
         let mut watch = session.watch(request).await.unwrap();
         let first = watch.message().await.unwrap().unwrap();
         // A change outside the filter moves the revision of a heartbeat, and nothing else.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     Call, CallToolRequest, CallToolResponse, CancelCallRequest, GetCallRequest, GetToolRequest, GetToolResponse,
     ListToolsRequest, MapEntry, MapValue, StreamToolRequest, StreamToolResponse, Tool, ToolFailure, Value,
     call_tool_response::Outcome, tool_service_client::ToolServiceClient,
@@ -10,7 +10,7 @@ use snakepit_server::proto::{
 use tokio::task::JoinHandle;
 use tonic::{Status, Streaming, transport::Channel};
 
-use crate::setup::{TestServer, TestSession};
+use crate::support::setup::{TestServer, TestSession};
 
 pub type Calling = JoinHandle<Result<CallToolResponse, Status>>;
 

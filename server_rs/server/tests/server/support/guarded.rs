@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 
 use prost::bytes::Bytes;
+use snakepit_core::config::Limits;
+use snakepit_proto::v1::{
+    CreateSessionRequest, GetVariablesRequest, Operation, Variable, WatchMode, WatchVariablesRequest,
+    WatchVariablesResponse, WriteVariablesRequest, WriteVariablesResponse,
+    session_service_client::SessionServiceClient, tool_service_client::ToolServiceClient,
+    variable_service_client::VariableServiceClient,
+};
 use snakepit_server::{
     access::{Digest, TokenFile},
-    config::Limits,
-    proto::{
-        CreateSessionRequest, GetVariablesRequest, Operation, Variable, WatchMode, WatchVariablesRequest,
-        WatchVariablesResponse, WriteVariablesRequest, WriteVariablesResponse,
-        session_service_client::SessionServiceClient, tool_service_client::ToolServiceClient,
-        variable_service_client::VariableServiceClient,
-    },
     server::Server,
 };
 use tonic::{
@@ -21,7 +21,7 @@ use tonic::{
     transport::Channel,
 };
 
-use crate::setup::*;
+use crate::support::setup::*;
 
 /// The table of a token whose text is `spt_NAME`.
 pub fn table(name: &str, roles: &str, sessions: &str) -> String {

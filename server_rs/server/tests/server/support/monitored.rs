@@ -8,7 +8,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::setup::TestServer;
+use crate::support::setup::TestServer;
 
 /// A server with metrics, and where they are.
 pub async fn monitored<H: Home>(builder: Builder<H>) -> (TestServer, SocketAddr) {
@@ -30,7 +30,7 @@ pub async fn say(address: impl tokio::net::ToSocketAddrs, said: &[u8]) -> String
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(said).await.unwrap();
     let mut answer = Vec::new();
-    tokio::time::timeout(Duration::from_mins(1), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
     String::from_utf8(answer).unwrap()
 }
 

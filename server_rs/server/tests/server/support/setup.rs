@@ -6,15 +6,14 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use snakepit_proto::v1::{
+    CreateSessionRequest, GetVariablesRequest, IncrementOperation, Operation, RegisterOperation, SetOperation,
+    SyncVariablesRequest, SyncVariablesResponse, Value, Variable, VariableSpec, VariableType, WatchMode,
+    WatchVariablesRequest, WatchVariablesResponse, WriteVariablesRequest, WriteVariablesResponse, operation::Action,
+    session_service_client::SessionServiceClient, value::Kind, variable_service_client::VariableServiceClient,
+};
 use snakepit_server::{
     journal::Home,
-    proto::{
-        CreateSessionRequest, GetVariablesRequest, IncrementOperation, Operation, RegisterOperation, SetOperation,
-        SyncVariablesRequest, SyncVariablesResponse, Value, Variable, VariableSpec, VariableType, WatchMode,
-        WatchVariablesRequest, WatchVariablesResponse, WriteVariablesRequest, WriteVariablesResponse,
-        operation::Action, session_service_client::SessionServiceClient, value::Kind,
-        variable_service_client::VariableServiceClient,
-    },
     server::{Builder, ServeError, Server},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -219,7 +218,7 @@ pub fn increment(name: &str, by: i64) -> Operation {
 }
 
 pub fn delete(name: &str) -> Operation {
-    operation(name, Action::Delete(snakepit_server::proto::DeleteOperation {}))
+    operation(name, Action::Delete(snakepit_proto::v1::DeleteOperation {}))
 }
 
 /// A refusal as a client sees it.

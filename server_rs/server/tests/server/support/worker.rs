@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     Dispatch, DispatchChunk, DispatchFailure, DispatchResult, DrainWorker, OfferAnswer, OfferTools, ServeToolsRequest,
     ServeToolsResponse, ToolFailure, ToolSpec, Value, WithdrawTools, WorkerHello, WorkerWelcome,
     serve_tools_request::Event as Say, serve_tools_response::Event,
@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Status, Streaming};
 
-use crate::setup::{TestSession, unique};
+use crate::support::setup::{TestSession, unique};
 
 /// A tool that takes anything.
 pub fn tool(name: &str) -> ToolSpec {
@@ -20,7 +20,7 @@ pub fn tool(name: &str) -> ToolSpec {
 
 /// One that may be tried again, at once.
 pub fn idempotent(name: &str) -> ToolSpec {
-    let retry = snakepit_server::proto::RetryPolicy {
+    let retry = snakepit_proto::v1::RetryPolicy {
         max_attempts: 3,
         initial_backoff: Some(prost_types::Duration { seconds: 0, nanos: 1_000_000 }),
         multiplier: 1.0,
@@ -98,7 +98,7 @@ impl TestWorker {
 
     /// The next message.
     pub async fn hear(&mut self) -> Result<Event, Status> {
-        let message = tokio::time::timeout(Duration::from_mins(1), self.told.message()).await.unwrap()?;
+        let message = tokio::time::timeout(Duration::from_secs(60), self.told.message()).await.unwrap()?;
         Ok(message.ok_or_else(|| Status::ok("the stream ended"))?.event.unwrap())
     }
 

@@ -1,16 +1,14 @@
 //! A call, from its acceptance to its one end.
 
-use snakepit_server::{
-    config::Limits,
-    proto::{
-        CallState, CallToolRequest, CancelCallRequest, Dtype, GetCallRequest, GetToolRequest, ListToolsRequest,
-        ListValue, MapEntry, MapValue, NdArray, WorkerHello, value::Kind,
-    },
-    server::Server,
+use snakepit_core::config::Limits;
+use snakepit_proto::v1::{
+    CallState, CallToolRequest, CancelCallRequest, Dtype, GetCallRequest, GetToolRequest, ListToolsRequest, ListValue,
+    MapEntry, MapValue, NdArray, WorkerHello, value::Kind,
 };
+use snakepit_server::server::Server;
 use tonic::{Code, Request};
 
-use crate::{caller::*, setup::*, worker::*};
+use crate::support::{caller::*, setup::*, worker::*};
 
 #[tokio::test]
 async fn a_call_goes_to_the_worker_and_its_result_comes_back() {

@@ -1,9 +1,9 @@
 //! Calls that nobody wants any more, and what comes of them all the same.
 
-use snakepit_server::proto::CallState;
+use snakepit_proto::v1::CallState;
 use tonic::Code;
 
-use crate::{caller::*, setup::*, worker::*};
+use crate::support::{caller::*, setup::*, worker::*};
 
 #[tokio::test]
 async fn a_call_is_cancelled_from_another_connection() {

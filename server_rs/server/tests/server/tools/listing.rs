@@ -1,14 +1,14 @@
 //! What is offered, who sees it, and when it vanishes.
 
-use snakepit_server::{
-    config::Limits,
-    proto::{CreateSessionRequest, DeleteSessionRequest, ListToolsRequest, OfferRefusal, RetryPolicy, Tool, ToolSpec},
-    server::Server,
+use snakepit_core::config::Limits;
+use snakepit_proto::v1::{
+    CreateSessionRequest, DeleteSessionRequest, ListToolsRequest, OfferRefusal, RetryPolicy, Tool, ToolSpec,
 };
+use snakepit_server::server::Server;
 
-use crate::{
+use crate::support::{
     caller::*,
-    expiry::{Frozen, pass},
+    clock::{Frozen, pass},
     setup::*,
     worker::*,
 };

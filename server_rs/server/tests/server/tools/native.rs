@@ -12,15 +12,16 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use snakepit_client::{CallError, CallOptions, Client, Session};
+use snakepit_core::tool::Failure;
+use snakepit_proto::v1::CallState;
 use snakepit_server::{
-    client::{CallError, CallOptions, Client, Session},
-    proto::CallState,
     server::{ServeError, Server},
-    tool::{Failure, RetryPolicy, Tool},
+    tool::{RetryPolicy, Tool},
 };
 use tokio::{net::TcpListener, sync::Notify};
 
-use crate::setup::*;
+use crate::support::setup::*;
 
 /// Everything that JSON has.
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]
@@ -44,7 +45,7 @@ async fn hosting(tool: Tool) -> (TestServer, Session) {
     (server, session)
 }
 
-fn failure(answer: Result<snakepit_server::client::Reply, CallError>) -> Failure {
+fn failure(answer: Result<snakepit_client::Reply, CallError>) -> Failure {
     match answer {
         Err(CallError::Failed(failure)) => failure,
         other => panic!("{other:?} is no failure"),

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use snakepit_server::proto::{CallState, CallToolRequest, RetryPolicy, ToolSpec};
+use snakepit_proto::v1::{CallState, CallToolRequest, RetryPolicy, ToolSpec};
 use tonic::Code;
 
-use crate::{
+use crate::support::{
     caller::*,
-    expiry::{Frozen, pass, pass_over},
+    clock::{Frozen, pass, pass_over},
     setup::*,
     worker::*,
 };

@@ -1,13 +1,11 @@
 //! Which worker gets a call, and when.
 
-use snakepit_server::{
-    config::Limits,
-    proto::{CallState, ToolSpec, WorkerHello, serve_tools_response::Event},
-    server::Server,
-};
+use snakepit_core::config::Limits;
+use snakepit_proto::v1::{CallState, ToolSpec, WorkerHello, serve_tools_response::Event};
+use snakepit_server::server::Server;
 use tonic::Code;
 
-use crate::{caller::*, setup::*, worker::*};
+use crate::support::{caller::*, setup::*, worker::*};
 
 #[tokio::test]
 async fn calls_that_wait_are_dispatched_first_come_first_served() {

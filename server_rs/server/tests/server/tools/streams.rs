@@ -1,14 +1,14 @@
 //! Calls that yield: order, credit, and what holds whom back.
 
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     Call, CallAccepted, CallState, CallToolRequest, StreamToolResponse, ToolSpec, Value,
     serve_tools_response::Event as Told, stream_tool_response::Event, value::Kind,
 };
 use tonic::{Code, Streaming};
 
-use crate::{
+use crate::support::{
     caller::*,
-    expiry::{Frozen, pass_over},
+    clock::{Frozen, pass_over},
     setup::*,
     worker::*,
 };

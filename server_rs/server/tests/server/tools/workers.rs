@@ -3,20 +3,18 @@
 use std::time::Duration;
 
 use prost::{Message as _, bytes::Bytes};
-use snakepit_server::{
-    config::Limits,
-    proto::{
-        CallToolRequest, DispatchResult, ListValue, MapEntry, MapValue, OfferTools, ServeToolsRequest, ToolSpec, Value,
-        WorkerHeartbeat, WorkerHello, serve_tools_request::Event as Say, serve_tools_response::Event, value::Kind,
-    },
-    server::Server,
+use snakepit_core::config::Limits;
+use snakepit_proto::v1::{
+    CallToolRequest, DispatchResult, ListValue, MapEntry, MapValue, OfferTools, ServeToolsRequest, ToolSpec, Value,
+    WorkerHeartbeat, WorkerHello, serve_tools_request::Event as Say, serve_tools_response::Event, value::Kind,
 };
+use snakepit_server::server::Server;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::{
+use crate::support::{
     caller::*,
-    expiry::{Frozen, pass, pass_over},
+    clock::{Frozen, pass, pass_over},
     raw::{self, field},
     setup::*,
     worker::*,

@@ -1,15 +1,13 @@
 //! Limits: each is refused with its own name.
 
-use snakepit_server::{
-    config::Limits,
-    proto::{
-        CreateSessionRequest, GetServerInfoRequest, GetVariablesRequest, VariableType, WatchMode,
-        server_service_client::ServerServiceClient, value::Kind,
-    },
-    server::Server,
+use snakepit_core::config::Limits;
+use snakepit_proto::v1::{
+    CreateSessionRequest, GetServerInfoRequest, GetVariablesRequest, VariableType, WatchMode,
+    server_service_client::ServerServiceClient, value::Kind,
 };
+use snakepit_server::server::Server;
 
-use crate::{
+use crate::support::{
     guarded::{ALL, Guarded, Holder},
     setup::*,
 };
@@ -25,7 +23,7 @@ fn is(refused: &Refused, limit: &str, max: u64) {
     assert_eq!(facts, ("LIMIT_EXCEEDED", limit, &*max.to_string()));
 }
 
-fn bytes(count: usize) -> snakepit_server::proto::Value {
+fn bytes(count: usize) -> snakepit_proto::v1::Value {
     of(Kind::BytesValue(vec![7; count].into()))
 }
 
@@ -63,7 +61,7 @@ async fn sessions_are_limited_and_an_ended_one_makes_room() {
     let create =
         || CreateSessionRequest { session_id: unique("s"), incarnation: incarnation().into(), ..Default::default() };
     is(&refused(session.sessions.create_session(create()).await), "sessions", 1);
-    let delete = snakepit_server::proto::DeleteSessionRequest { session_id: session.id.clone(), ..Default::default() };
+    let delete = snakepit_proto::v1::DeleteSessionRequest { session_id: session.id.clone(), ..Default::default() };
     session.sessions.delete_session(delete).await.unwrap();
     session.sessions.create_session(create()).await.unwrap();
 }

@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use snakepit_server::{
-    access::{Principal, Role},
-    proto::{
-        ChangeKind, GetVariablesRequest, ListVariableVersionsRequest, ListVariableVersionsResponse,
-        ListVariablesRequest, ListVariablesResponse, RollbackOperation, Variable, VariableSpec, VariableType,
-        WatchMode, operation::Action, value::Kind, watch_variables_response::Event,
-    },
-    server::Server,
+use snakepit_core::access::{Principal, Role};
+use snakepit_proto::v1::{
+    ChangeKind, GetVariablesRequest, ListVariableVersionsRequest, ListVariableVersionsResponse, ListVariablesRequest,
+    ListVariablesResponse, RollbackOperation, Variable, VariableSpec, VariableType, WatchMode, operation::Action,
+    value::Kind, watch_variables_response::Event,
 };
+use snakepit_server::server::Server;
 use tonic::Status;
 
-use crate::setup::*;
+use crate::support::setup::*;
 
 async fn list(session: &TestSession, request: ListVariablesRequest) -> Result<ListVariablesResponse, Status> {
     let request = ListVariablesRequest { session_id: session.id.clone(), ..request };
@@ -73,7 +71,7 @@ async fn a_variable_says_who_changed_it_when_and_why() {
     let server = TestServer::start().await;
     let session = server.session().await;
     let write = session.write_of([register("n", VariableType::Integer, int(1))]);
-    let write = snakepit_server::proto::WriteVariablesRequest { reason: "why".into(), author: "ada".into(), ..write };
+    let write = snakepit_proto::v1::WriteVariablesRequest { reason: "why".into(), author: "ada".into(), ..write };
     session.send(write).await.unwrap();
     let variable = session.get("n").await.unwrap();
     let author = variable.updated_by.unwrap();

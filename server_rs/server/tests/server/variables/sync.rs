@@ -1,8 +1,8 @@
 //! Sync: what changed since a revision, in one answer.
 
-use snakepit_server::proto::{SyncVariablesResponse, Value, VariableType};
+use snakepit_proto::v1::{SyncVariablesResponse, Value, VariableType};
 
-use crate::setup::*;
+use crate::support::setup::*;
 
 fn changed(answer: &SyncVariablesResponse) -> Vec<(&str, Option<&Value>)> {
     let mut changed: Vec<_> = answer.changed.iter().map(|it| (&*it.name, it.value.as_ref())).collect();

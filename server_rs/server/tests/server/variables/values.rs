@@ -1,12 +1,16 @@
 //! Values and specs come back as they were sent.
 
-use snakepit_server::proto::{
-    self, BytesConstraints, ChoiceConstraints, CollectionConstraints, Constraints, Dtype, EmbeddingConstraints,
-    FloatConstraints, IntegerConstraints, ListValue, MapEntry, MapValue, ModuleConstraints, NdArray, StringConstraints,
-    TensorConstraints, Value, VariableSpec, VariableType, constraints::Kind as Limit, value::Kind,
+use snakepit_proto::{
+    v1 as proto,
+    v1::{
+        BytesConstraints, ChoiceConstraints, CollectionConstraints, Constraints, Dtype, EmbeddingConstraints,
+        FloatConstraints, IntegerConstraints, ListValue, MapEntry, MapValue, ModuleConstraints, NdArray,
+        StringConstraints, TensorConstraints, Value, VariableSpec, VariableType, constraints::Kind as Limit,
+        value::Kind,
+    },
 };
 
-use crate::setup::*;
+use crate::support::setup::*;
 
 async fn comes_back(session: &TestSession, spec: VariableSpec, value: Value) {
     let name = unique("v");

@@ -1,16 +1,14 @@
 //! Watches of every change: ordered, unique, reliable, atomic, resumable, bookmarkable.
 
-use snakepit_server::{
-    config::Windows,
-    proto::{
-        Change, ChangeKind, Snapshot, VariableType, WatchMode, WatchVariablesRequest, WatchVariablesResponse,
-        value::Kind, watch_variables_response::Event,
-    },
-    server::Server,
+use snakepit_core::config::Windows;
+use snakepit_proto::v1::{
+    Change, ChangeKind, Snapshot, VariableType, WatchMode, WatchVariablesRequest, WatchVariablesResponse, value::Kind,
+    watch_variables_response::Event,
 };
+use snakepit_server::server::Server;
 use tonic::Streaming;
 
-use crate::setup::*;
+use crate::support::setup::*;
 
 type Watch = Streaming<WatchVariablesResponse>;
 
@@ -43,7 +41,7 @@ fn told(changes: &[Change]) -> Vec<(ChangeKind, &str, u64, Option<i64>)> {
         let variable = change.variable.as_ref();
         (change.kind(), variable.map(|it| (it.name.clone(), it.version, it.value.clone())))
     };
-    let number = |value: Option<snakepit_server::proto::Value>| match value.and_then(|value| value.kind) {
+    let number = |value: Option<snakepit_proto::v1::Value>| match value.and_then(|value| value.kind) {
         Some(Kind::Int64Value(number)) => Some(number),
         _ => None,
     };
@@ -173,8 +171,8 @@ async fn a_watch_that_falls_below_the_log_is_compacted_and_slows_nobody() {
 
 async fn reconnected(
     server: &TestServer,
-) -> snakepit_server::proto::variable_service_client::VariableServiceClient<tonic::transport::Channel> {
-    let client = snakepit_server::proto::variable_service_client::VariableServiceClient::new(server.connect().await);
+) -> snakepit_proto::v1::variable_service_client::VariableServiceClient<tonic::transport::Channel> {
+    let client = snakepit_proto::v1::variable_service_client::VariableServiceClient::new(server.connect().await);
     client.max_decoding_message_size(usize::MAX)
 }
 
@@ -203,7 +201,7 @@ async fn a_snapshot_beyond_a_message_comes_in_parts_of_one_revision() {
     assert_eq!(changes(&mut watch).await.0, 7);
 }
 
-fn increment_of_a_counter() -> snakepit_server::proto::Operation {
+fn increment_of_a_counter() -> snakepit_proto::v1::Operation {
     register(&unique("counter"), VariableType::Integer, int(0))
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     SyncVariablesResponse, Value, VariableType, WatchMode, WatchVariablesRequest, WatchVariablesResponse, value::Kind,
     watch_variables_response::Event,
 };
 use tonic::Streaming;
 
-use crate::setup::*;
+use crate::support::setup::*;
 
 /// What a client knows that applies what a watch tells.
 #[derive(Default)]
@@ -80,7 +80,7 @@ async fn a_watcher_that_does_not_read_is_conflated_and_sees_the_last_state() {
     let big = |byte: u8| of(Kind::BytesValue(vec![byte; 1_000_000].into()));
     session.write([register("b", VariableType::Bytes, big(0))]).await;
     let slow = server.connect().await;
-    let mut client = snakepit_server::proto::variable_service_client::VariableServiceClient::new(slow);
+    let mut client = snakepit_proto::v1::variable_service_client::VariableServiceClient::new(slow);
     let mut watch = client.watch_variables(session.watch_of(WatchMode::Latest)).await.unwrap().into_inner();
     for byte in 1..=100 {
         session.write([set("b", big(byte))]).await;

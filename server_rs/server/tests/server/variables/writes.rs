@@ -1,12 +1,12 @@
 //! Writes: atomic, idempotent, never lost.
 
 use futures_util::future::join_all;
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     AppendOperation, ListValue, VariableType, WriteVariablesRequest, WriteVariablesResponse, operation::Action,
     value::Kind,
 };
 
-use crate::setup::*;
+use crate::support::setup::*;
 
 fn keyed(write: WriteVariablesRequest, client: &str, key: &str) -> WriteVariablesRequest {
     WriteVariablesRequest { client_id: client.into(), idempotency_key: key.into(), ..write }

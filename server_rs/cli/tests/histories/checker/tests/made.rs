@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use prost_types::Timestamp;
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     Changes, IncrementOperation, Operation, RegisterOperation, SetOperation, Value, VariableSpec, VariableType,
     WatchVariablesResponse, operation::Action, value::Kind, watch_variables_response::Event as Told,
 };

@@ -5,7 +5,7 @@ mod made;
 use std::sync::Arc;
 
 use prost_types::Timestamp;
-use snakepit_server::proto::{DeleteOperation, Snapshot, operation::Action, watch_variables_response::Event as Told};
+use snakepit_proto::v1::{DeleteOperation, Snapshot, operation::Action, watch_variables_response::Event as Told};
 
 use crate::history::{Answer, Asked, History, Refusal, Said, Stream, Watch};
 use made::*;
@@ -263,7 +263,7 @@ fn sees_a_watch_of_the_latest_state_that_is_told_another() {
         let mut sync = made.model().sync(0, &[], &[]);
         sync.changed.truncate(count);
         let (full, changed, absent) = (true, sync.changed, sync.absent);
-        let told = snakepit_server::proto::SyncVariablesResponse { full, changed, absent, ..Default::default() };
+        let told = snakepit_proto::v1::SyncVariablesResponse { full, changed, absent, ..Default::default() };
         assert_eq!(watching(made, true, Told::Latest(told)), expected);
     }
 }

@@ -9,13 +9,13 @@ use std::{
 };
 
 use proptest::{prelude::*, sample::Index};
-
-use super::*;
-use crate::{
-    hostile,
-    session::{Action, Command, SessionId, Slot, apply, fixture::*},
+use snakepit_core::{
+    session::{Action, Command, SessionId, Slot, apply},
+    testing::{fuzz as hostile, session::*},
     variable::{Timestamp, Type},
 };
+
+use super::*;
 
 /// The file of a closed journal, and what it holds.
 struct Whole {

@@ -7,17 +7,17 @@ use std::{
 };
 
 use proptest::prelude::*;
-use tempfile::TempDir;
-
-use super::*;
-use crate::{
-    session::{
-        Behind, Event, Slot, State,
-        fixture::Session,
-        properties::commands::{NAMES, Step, limits, steps, windows},
+use snakepit_core::{
+    session::{Behind, Event, Slot, State},
+    testing::{
+        commands::{NAMES, Step, limits, steps, windows},
+        session::Session,
     },
     variable::Timestamp,
 };
+use tempfile::TempDir;
+
+use super::*;
 
 /// All events of the log after a revision: those that are held, and before them those that the home has.
 fn log(state: &State, home: Option<&Disk>, revision: u64) -> Result<Vec<Arc<Event>>, Behind> {

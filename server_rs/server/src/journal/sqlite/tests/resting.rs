@@ -2,17 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Notify, Semaphore};
-
-use super::*;
-use crate::{
+use snakepit_core::{
+    access::Principal,
     config::Limits,
     error::Error,
     session::{Action, Behind, Create, Idempotency, Incarnation, Operation, SessionId, State, Write, Written},
-    store::{Principal, Store},
     value::Value,
     variable::{Author, Constraints, Name, Spec, Type},
 };
+use tokio::sync::{Notify, Semaphore};
+
+use super::*;
+use crate::store::Store;
 
 struct Scene {
     store: Store,

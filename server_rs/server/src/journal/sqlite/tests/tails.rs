@@ -2,11 +2,12 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use super::*;
-use crate::session::{
-    Slot,
-    fixture::{Session, plain, register, set},
+use snakepit_core::{
+    session::Slot,
+    testing::session::{Session, plain, register, set},
 };
+
+use super::*;
 
 /// A journal's files as they are at this moment, and what they may be expected to hold.
 struct Scene {
@@ -20,7 +21,7 @@ fn scene() -> Scene {
     let directory = tempfile::tempdir().unwrap();
     let mut disk = Disk::open(directory.path(), &Windows::default()).unwrap();
     let (mut session, mut groups) = (Session::live(), Vec::new());
-    session.act("n", register(plain(crate::variable::Type::String), ""));
+    session.act("n", register(plain(snakepit_core::variable::Type::String), ""));
     let mut sent = 0;
     for turn in 0..6 {
         // Groups of one page, and of several.

@@ -12,8 +12,8 @@ use tonic::{
 use tower_layer::Layer;
 use tracing::Instrument as _;
 
+use super::super::deadline;
 use super::{Request, answer::Answer};
-use crate::service::deadline;
 
 /// Gives each request what it is known by. The outermost layer: what tonic itself refuses passes it, too.
 #[derive(Clone, Copy, Debug)]

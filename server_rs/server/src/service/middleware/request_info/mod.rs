@@ -14,8 +14,9 @@ use tracing::{Span, field::Empty};
 
 pub(crate) use layer::Known;
 
-use super::audited;
-use crate::access::Principal;
+use snakepit_core::access::Principal;
+
+use super::peer::peer;
 use trace::Trace;
 
 /// The metadata in which a client names its request, and every answer says what it is named.
@@ -24,7 +25,7 @@ const LONGEST_ID: usize = 128;
 
 /// What a request is known by. In the extensions of each, whatever it asks for.
 #[derive(Clone, Debug)]
-pub(super) struct Request(Arc<Inner>);
+pub(in crate::service) struct Request(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -58,24 +59,24 @@ impl Request {
             span.record("span_id", format!("{:016x}", fastrand::u64(1..)));
             span.record("parent_span_id", trace.span_id());
         }
-        Self(Arc::new(Inner { id, trace, peer: audited::peer(request), span, began: Instant::now() }))
+        Self(Arc::new(Inner { id, trace, peer: peer(request), span, began: Instant::now() }))
     }
 
     /// As [`Known`] has left it there.
-    pub(super) fn of(extensions: &http::Extensions) -> Option<&Self> {
+    pub(in crate::service) fn of(extensions: &http::Extensions) -> Option<&Self> {
         extensions.get()
     }
 
-    pub(super) fn id(&self) -> &str {
+    pub(in crate::service) fn id(&self) -> &str {
         &self.0.id
     }
 
-    pub(super) fn trace(&self) -> Option<&Trace> {
+    pub(in crate::service) fn trace(&self) -> Option<&Trace> {
         self.0.trace.as_ref()
     }
 
     /// Says whose it is.
-    pub(super) fn is_by(&self, principal: &Principal) {
+    pub(in crate::service) fn is_by(&self, principal: &Principal) {
         self.0.span.record("principal", &*principal.name);
     }
 }

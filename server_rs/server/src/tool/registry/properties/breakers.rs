@@ -1,9 +1,8 @@
 //! A breaker as `tool.proto` says it, written down naively.
 
-use crate::{
-    tool::{breaker::BreakerPolicy, call::DispatchKey},
-    variable::Timestamp,
-};
+use snakepit_core::variable::Timestamp;
+
+use crate::tool::{breaker::BreakerPolicy, call::DispatchKey};
 
 /// What has counted for one tool and one worker.
 #[derive(Clone, Debug, Default)]

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    tool::{
-        call::WorkerKey,
-        registry::{Registry, state::Stage},
-    },
-    variable::Timestamp,
+use snakepit_core::variable::Timestamp;
+
+use crate::tool::{
+    call::WorkerKey,
+    registry::{Registry, state::Stage},
 };
 
 pub(super) fn check(registry: &Registry, now: Timestamp) {

@@ -5,17 +5,16 @@ use std::{
     sync::Arc,
 };
 
+use snakepit_core::variable::Timestamp;
+
 use super::{
     breakers::{Breaker, Seen},
     steps::policy,
 };
-use crate::{
-    tool::{
-        breaker::BreakerPolicy,
-        call::{CallKey, CallState, DispatchKey, Scope, WorkerKey},
-        spec::ToolSpec,
-    },
-    variable::Timestamp,
+use crate::tool::{
+    breaker::BreakerPolicy,
+    call::{CallKey, CallState, DispatchKey, Scope, WorkerKey},
+    spec::ToolSpec,
 };
 
 pub(super) type ToolId = (Scope, String);

@@ -2,17 +2,16 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use snakepit_core::variable::Timestamp;
+
 use super::{
     breakers::Seen,
     ledger::{Call, Due, Ledger, Stage, Told, Tool, ToolId, Worker},
     steps::{How, policy},
 };
-use crate::{
-    tool::{
-        call::{CallKey, CallState, DispatchKey, Scope, WorkerKey},
-        spec::ToolSpec,
-    },
-    variable::Timestamp,
+use crate::tool::{
+    call::{CallKey, CallState, DispatchKey, Scope, WorkerKey},
+    spec::ToolSpec,
 };
 
 impl Ledger {
@@ -266,7 +265,7 @@ impl Ledger {
     }
 
     pub(super) fn sweeps(&mut self) {
-        let is_old = |since: Timestamp| self.now.since(since) >= Duration::from_mins(10);
+        let is_old = |since: Timestamp| self.now.since(since) >= Duration::from_secs(600);
         let old: Vec<ToolId> = self
             .tools
             .iter()

@@ -3,16 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use proptest::{prelude::*, sample::Index};
-
-use crate::{
+use snakepit_core::{
     session::{Incarnation, SessionId},
-    tool::{
-        breaker::BreakerPolicy,
-        call::Scope,
-        registry::Policy,
-        spec::{RetryPolicy, ToolSpec},
-    },
     variable::Name,
+};
+
+use crate::tool::{
+    breaker::BreakerPolicy,
+    call::Scope,
+    registry::Policy,
+    spec::{RetryPolicy, ToolSpec},
 };
 
 /// What happens. What an index is of is said where it is used.

@@ -3,21 +3,22 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use proptest::sample::Index;
+use snakepit_core::{
+    error::Error,
+    tool::Failure,
+    value::Value,
+    variable::{Name, Timestamp},
+};
 
 use super::{
     indexes,
     ledger::{Call, Ledger, Stage, ToolId},
     steps::{How, Step, TOOLS, policy, spec, worker_id},
 };
-use crate::{
-    error::Error,
-    tool::{
-        Failure, Schema,
-        call::{CallKey, DispatchKey, Ending, Request, Scope, ToolKey, WorkerKey},
-        registry::{Effect, NewCall, NewWorker, Outcome, Registry},
-    },
-    value::Value,
-    variable::{Name, Timestamp},
+use crate::tool::{
+    Schema,
+    call::{CallKey, DispatchKey, Ending, Request, Scope, ToolKey, WorkerKey},
+    registry::{Effect, NewCall, NewWorker, Outcome, Registry},
 };
 
 pub(super) struct World {

@@ -1,9 +1,9 @@
 //! Which arguments fit, and what is said of those that do not.
 
 use prost::bytes::Bytes;
+use snakepit_core::value::{Dtype, NdArray};
 
 use super::*;
-use crate::value::{Dtype, NdArray};
 
 fn population() -> Schema {
     schema(&json!({

@@ -1,9 +1,9 @@
 //! Schemas that are made of keywords and of anything, texts that are almost JSON, and arguments of every kind.
 
 use proptest::{prelude::*, sample::Index};
+use snakepit_core::testing::{fuzz::config, values::value as any_value};
 
 use super::*;
-use crate::{hostile::config, value::tests::value as any_value};
 
 /// The keywords, those that this server does not know among them.
 const KEYWORDS: &str = "type properties required items prefixItems additionalItems additionalProperties $ref $dynamicRef $recursiveRef $anchor \

@@ -96,7 +96,7 @@ fn whole() -> impl Strategy<Value = Json> {
 }
 
 fn any_arguments() -> impl Strategy<Value = Vec<(Arc<str>, Value)>> {
-    let argument = (name(), crate::value::tests::value()).prop_map(|(name, value)| (Arc::from(name), value));
+    let argument = (name(), snakepit_core::testing::values::value()).prop_map(|(name, value)| (Arc::from(name), value));
     prop::collection::vec(argument, 0..3)
 }
 

@@ -3,16 +3,18 @@
 use std::{fs, path::PathBuf};
 
 use serde_json::Value as Json;
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     CreateSessionRequest, WatchMode, WatchVariablesRequest, WriteVariablesRequest, value::Kind,
     watch_variables_response::Event,
 };
 
 use crate::{
     command_line::snakepit,
-    data::{data, done, rich},
-    disk::{again, serving},
-    setup::*,
+    journal::{
+        data::{data, done, rich},
+        disk::{again, serving},
+    },
+    support::setup::*,
 };
 
 const ID: &str = "golden";

@@ -80,7 +80,7 @@ impl Terminal {
             if let Some(screen) = found {
                 return screen;
             }
-            let part = self.written.recv_timeout(Duration::from_mins(1));
+            let part = self.written.recv_timeout(Duration::from_secs(60));
             let part = part.unwrap_or_else(|_| panic!("no such screen: {:?}", self.seen));
             self.seen.push_str(&String::from_utf8_lossy(&part));
         }
@@ -89,7 +89,7 @@ impl Terminal {
     /// Waits for a line.
     pub fn first_line(&mut self) {
         while !self.seen.contains('\n') {
-            let part = self.written.recv_timeout(Duration::from_mins(1)).unwrap();
+            let part = self.written.recv_timeout(Duration::from_secs(60)).unwrap();
             self.seen.push_str(&String::from_utf8_lossy(&part));
         }
     }
@@ -110,7 +110,7 @@ impl Terminal {
     /// Everything written until the command ended, and how it did.
     pub fn ended(mut self) -> (String, Option<i32>) {
         let code = self.child.wait().unwrap().code();
-        while let Ok(part) = self.written.recv_timeout(Duration::from_mins(1)) {
+        while let Ok(part) = self.written.recv_timeout(Duration::from_secs(60)) {
             self.seen.push_str(&String::from_utf8_lossy(&part));
         }
         (std::mem::take(&mut self.seen), code)

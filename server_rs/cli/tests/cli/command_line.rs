@@ -7,13 +7,13 @@ use std::{
 };
 
 use serde_json::{Value as Json, json};
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     ChoiceConstraints, Constraints, Dtype, FloatConstraints, MapEntry, MapValue, NdArray, VariableSpec, VariableType,
     constraints::Kind as Limit, value::Kind,
 };
 use tonic::transport::Channel;
 
-use crate::setup::*;
+use crate::support::setup::*;
 
 pub fn snakepit() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_snakepit"));
@@ -269,10 +269,8 @@ async fn an_address_open_to_strangers_takes_insecure() {
     let server = Served::listening("0.0.0.0:0", &["--ephemeral", "--insecure"]);
     let port = server.address.rsplit(':').next().unwrap().to_owned();
     let channel = Channel::from_shared(format!("http://127.0.0.1:{port}")).unwrap().connect().await.unwrap();
-    let mut client = snakepit_server::proto::server_service_client::ServerServiceClient::new(channel);
-    assert!(
-        client.get_server_info(snakepit_server::proto::GetServerInfoRequest {}).await.unwrap().into_inner().insecure
-    );
+    let mut client = snakepit_proto::v1::server_service_client::ServerServiceClient::new(channel);
+    assert!(client.get_server_info(snakepit_proto::v1::GetServerInfoRequest {}).await.unwrap().into_inner().insecure);
 }
 
 #[tokio::test]

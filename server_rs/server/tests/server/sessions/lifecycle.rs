@@ -1,11 +1,11 @@
 //! Opening, finding and ending sessions, and telling their lives apart.
 
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     CreateSessionRequest, DeleteSessionRequest, GetSessionRequest, ListSessionsRequest, SyncVariablesRequest,
     WatchMode, WatchVariablesRequest,
 };
 
-use crate::setup::*;
+use crate::support::setup::*;
 
 #[tokio::test]
 async fn opening_a_live_session_returns_it_unchanged() {
@@ -76,7 +76,7 @@ async fn sessions_are_listed_by_id_in_pages() {
         let request = CreateSessionRequest { session_id: session_id.clone(), ..Default::default() };
         TestSession::create(channel.clone(), request).await;
     }
-    let mut client = snakepit_server::proto::session_service_client::SessionServiceClient::new(channel);
+    let mut client = snakepit_proto::v1::session_service_client::SessionServiceClient::new(channel);
     let (mut listed, mut page_token) = (Vec::new(), String::new());
     loop {
         let request = ListSessionsRequest { pattern: "team-*".into(), page_size: 3, page_token };
@@ -125,10 +125,8 @@ async fn nothing_mistakes_one_life_of_an_id_for_another() {
     let new = TestSession::create(old.channel.clone(), request).await;
     new.integers(["n"]).await;
     let incarnation = || old.incarnation.clone().into();
-    let write = snakepit_server::proto::WriteVariablesRequest {
-        incarnation: incarnation(),
-        ..old.write_of([set("n", int(1))])
-    };
+    let write =
+        snakepit_proto::v1::WriteVariablesRequest { incarnation: incarnation(), ..old.write_of([set("n", int(1))]) };
     assert_eq!(refused(old.send(write).await).reason, "SESSION_EXPIRED");
     let every = WatchVariablesRequest { known_revision: 2, ..old.watch_of(WatchMode::Every) };
     assert_eq!(refused(old.watch(every).await).reason, "SESSION_EXPIRED");

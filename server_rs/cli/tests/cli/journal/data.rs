@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::Value as Json;
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     ChoiceConstraints, Constraints, Dtype, FloatConstraints, ListVariableVersionsRequest, ListVariablesRequest,
     NdArray, StringConstraints, TensorConstraints, VariableSpec, VariableType, VariableVersion,
     constraints::Kind as Limit, value::Kind,
@@ -16,8 +16,8 @@ use snakepit_server::proto::{
 
 use crate::{
     command_line::{Served, snakepit},
-    disk::{again, serving},
-    setup::*,
+    journal::disk::{again, serving},
+    support::setup::*,
 };
 
 pub fn data(directory: &Path, arguments: &[&str]) -> Output {
@@ -77,12 +77,12 @@ pub async fn rich(server: &Served) -> TestSession {
     session
 }
 
-fn float_value(value: f64) -> snakepit_server::proto::Value {
+fn float_value(value: f64) -> snakepit_proto::v1::Value {
     of(Kind::DoubleValue(value))
 }
 
 /// All that can be read of a session's variables, and their histories.
-async fn content(session: &TestSession) -> (Vec<snakepit_server::proto::Variable>, Vec<Vec<VariableVersion>>) {
+async fn content(session: &TestSession) -> (Vec<snakepit_proto::v1::Variable>, Vec<Vec<VariableVersion>>) {
     let list = ListVariablesRequest { session_id: session.id.clone(), ..Default::default() };
     let listed = session.variables.clone().list_variables(list).await.unwrap().into_inner().variables;
     let mut histories = Vec::new();
@@ -116,9 +116,9 @@ async fn what_is_exported_and_imported_is_the_same_in_a_new_life() {
     let stale = WithLife::of(&session).write(&imported).await;
     assert_eq!(stale.reason, "SESSION_EXPIRED", "who knew the old life may have seen more than was exported");
     assert_eq!(imported.write([set("string", text("a"))]).await.revision, 5);
-    let behind = snakepit_server::proto::WatchVariablesRequest {
+    let behind = snakepit_proto::v1::WatchVariablesRequest {
         known_revision: 2,
-        ..imported.watch_of(snakepit_server::proto::WatchMode::Every)
+        ..imported.watch_of(snakepit_proto::v1::WatchMode::Every)
     };
     assert_eq!(refused(imported.watch(behind).await).reason, "COMPACTED");
     drop(server);
@@ -137,7 +137,7 @@ impl WithLife {
     async fn write(&self, session: &TestSession) -> Refused {
         let write = session.write_of([set("string", text("a"))]);
         let incarnation = self.0.clone().into();
-        refused(session.send(snakepit_server::proto::WriteVariablesRequest { incarnation, ..write }).await)
+        refused(session.send(snakepit_proto::v1::WriteVariablesRequest { incarnation, ..write }).await)
     }
 }
 

@@ -1,11 +1,13 @@
 //! What every live session is, wherever it comes from: its parts fit together.
 
+#![allow(clippy::missing_panics_doc, reason = "for tests")]
+
 use std::collections::BTreeSet;
 
 use crate::session::{RecordKind, State};
 
 /// Panics if they do not.
-pub(crate) fn check(state: &State) {
+pub fn check(state: &State) {
     let bytes: u64 = state.variables().map(|it| it.value.encoded_len()).sum();
     assert_eq!(state.value_bytes(), bytes);
     let by_name: BTreeSet<_> = state.variables().map(|it| (it.revision, it.name.clone())).collect();

@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt as _, path::Path, process::Output};
 
-use snakepit_server::proto::{
+use snakepit_proto::v1::{
     CreateSessionRequest, DeleteSessionRequest, Durability, GetServerInfoRequest, GetSessionRequest,
     ListVariableVersionsRequest, WatchMode, WatchVariablesRequest, server_service_client::ServerServiceClient,
     value::Kind, watch_variables_response::Event,
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::{
     command_line::{Served, snakepit},
-    setup::*,
+    support::setup::*,
 };
 
 /// Kills the server as a crash would, and starts one on the same directory and port.
@@ -31,8 +31,8 @@ pub fn serving(on: &str, directory: &TempDir) -> Served {
 pub async fn again(server: &Served, session: &TestSession) -> TestSession {
     let channel = server.connect().await;
     TestSession {
-        sessions: snakepit_server::proto::session_service_client::SessionServiceClient::new(channel.clone()),
-        variables: snakepit_server::proto::variable_service_client::VariableServiceClient::new(channel.clone()),
+        sessions: snakepit_proto::v1::session_service_client::SessionServiceClient::new(channel.clone()),
+        variables: snakepit_proto::v1::variable_service_client::VariableServiceClient::new(channel.clone()),
         channel,
         ..session.clone()
     }
@@ -54,7 +54,7 @@ async fn what_was_acknowledged_is_there_after_a_crash() {
     session.integers(["n", "gone"]).await;
     session.write([set("n", int(7))]).await;
     session.write([delete("gone")]).await;
-    let keyed = snakepit_server::proto::WriteVariablesRequest {
+    let keyed = snakepit_proto::v1::WriteVariablesRequest {
         client_id: "c".into(),
         idempotency_key: "1".into(),
         ..session.write_of([increment("n", 1)])
