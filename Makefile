@@ -95,7 +95,7 @@ hostile: build $(STAMPS)/dev ## Sends 1000000 hostile frames to a server with cl
 
 docs: $(STAMPS)/dev ## Writes the API reference, made of the docstrings, to target/docs.
 	$(PY) -m pdoc --docformat google --output-directory $(TARGET)/docs \
-		snakepit_bridge snakepit_bridge.dspy_integration snakepit_bridge.dspy_integration.envelope
+		snakepit_bridge snakepit_bridge.dspy_integration snakepit_bridge.dspy_integration.serialization
 
 cli-docs: build ## Writes the reference of the command line, docs/cli.md, out of the binary.
 	$(TARGET)/debug/snakepit reference > docs/cli.md

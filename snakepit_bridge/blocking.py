@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, Self
 
-from snakepit_bridge import reads, writes
-from snakepit_bridge.batch import Batch
-from snakepit_bridge.blocking_tool_methods import BlockingToolMethods
-from snakepit_bridge.session import Session
-from snakepit_bridge.transport import BLOCKING, finish
-from snakepit_bridge.variables import Outcome, Variable, VariableVersion
-from snakepit_bridge.watch import BlockingWatch
+from snakepit_bridge._client.session import Session
+from snakepit_bridge._client.transport import BLOCKING, finish
+from snakepit_bridge._context.blocking_tool_methods import BlockingToolMethods
+from snakepit_bridge._variables import operations as writes
+from snakepit_bridge._variables import reads
+from snakepit_bridge._variables.batch import Batch
+from snakepit_bridge._variables.variables import Outcome, Variable, VariableVersion
+from snakepit_bridge._variables.watch import BlockingWatch
 
 
 class BlockingContext(BlockingToolMethods):

@@ -315,7 +315,7 @@ class ToolFailedError(_AboutToolError):
 
 
 def _rebuild_failed(message: str, facts: dict[str, str], request_id: str | None) -> BridgeError:
-    from snakepit_bridge.failures import failed_class
+    from snakepit_bridge._tools.errors import failed_class
 
     return failed_class(tuple(facts.get("bases", "").split(",")))(message, facts, request_id=request_id)
 

@@ -8,16 +8,23 @@ from functools import partial
 from os import PathLike
 from typing import Any, Literal, Self
 
-from snakepit_bridge import reads, writes
-from snakepit_bridge.batch import Batch
+from snakepit_bridge._client.session import Session
+from snakepit_bridge._client.settings import (
+    Freshness,
+    Settings,
+    address_or_default,
+    session_id_or_default,
+    token_or_default,
+)
+from snakepit_bridge._client.transport import ASYNCIO, BLOCKING, finish
+from snakepit_bridge._context.tool_methods import ToolMethods
+from snakepit_bridge._variables import operations as writes
+from snakepit_bridge._variables import reads
+from snakepit_bridge._variables.batch import Batch
+from snakepit_bridge._variables.variables import Outcome, Variable, VariableVersion
+from snakepit_bridge._variables.watch import Watch
 from snakepit_bridge.blocking import BlockingContext
-from snakepit_bridge.session import Session
-from snakepit_bridge.settings import Freshness, Settings, address_or_default, session_id_or_default, token_or_default
 from snakepit_bridge.tls import TLS, tls_or_default
-from snakepit_bridge.tool_methods import ToolMethods
-from snakepit_bridge.transport import ASYNCIO, BLOCKING, finish
-from snakepit_bridge.variables import Outcome, Variable, VariableVersion
-from snakepit_bridge.watch import Watch
 
 __all__ = ["Session", "SessionContext", "session_of"]
 

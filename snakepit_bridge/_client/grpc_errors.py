@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import grpc
 
+from snakepit_bridge._client.transport import API_VERSION, MESSAGE_BYTES
+from snakepit_bridge._client.version import release as own_release
 from snakepit_bridge.exceptions import (
     BridgeError,
     CallTimeoutError,
@@ -12,8 +14,6 @@ from snakepit_bridge.exceptions import (
     VersionUnsupportedError,
     from_reason,
 )
-from snakepit_bridge.release import release as own_release
-from snakepit_bridge.transport import API_VERSION, MESSAGE_BYTES
 
 __all__ = ["translate", "unsupported"]
 

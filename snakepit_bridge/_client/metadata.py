@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from snakepit_bridge import traces
+from snakepit_bridge._client import traces
 
 __all__ = ["Metadata", "new_request_id", "sent_with"]
 

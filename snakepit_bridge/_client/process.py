@@ -8,7 +8,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from snakepit_bridge.session import Session
+    from snakepit_bridge._client.session import Session
 
 __all__ = ["adopt", "forked_after_connecting"]
 

@@ -13,27 +13,29 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 import grpc
 
-from snakepit_bridge import process, reads, writes
+from snakepit_bridge._client import process
+from snakepit_bridge._client.backoff import jittered
+from snakepit_bridge._client.grpc_errors import translate, unsupported
+from snakepit_bridge._client.metadata import new_request_id, sent_with
+from snakepit_bridge._client.settings import Settings, refuse_pickle, user
+from snakepit_bridge._client.transport import API_VERSION, ASYNCIO, BLOCKING, Connection, Waiting, finish, in_thread
+from snakepit_bridge._tools.serving import Serving
+from snakepit_bridge._variables import operations as writes
+from snakepit_bridge._variables import reads
+from snakepit_bridge._variables.freshness import Freshness
+from snakepit_bridge._variables.mirror import Feed, Mirror, Snapshot
 from snakepit_bridge.exceptions import (
     BridgeError,
     ForkedProcessError,
     ServerUnavailableError,
     SessionClosedError,
 )
-from snakepit_bridge.failed_rpcs import translate, unsupported
-from snakepit_bridge.freshness import Freshness
-from snakepit_bridge.jitter import jittered
-from snakepit_bridge.mirror import Feed, Mirror, Snapshot
-from snakepit_bridge.outgoing import new_request_id, sent_with
-from snakepit_bridge.serving import Serving
-from snakepit_bridge.settings import Settings, refuse_pickle, user
-from snakepit_bridge.transport import API_VERSION, ASYNCIO, BLOCKING, Connection, Waiting, finish, in_thread
 from snakepit_bridge.v1 import server_pb2, session_pb2
 from snakepit_bridge.v1 import variable_pb2 as pb
 
 if TYPE_CHECKING:
+    from snakepit_bridge._variables.variables import Outcome, Variable
     from snakepit_bridge.server import LocalServer
-    from snakepit_bridge.variables import Outcome, Variable
 
 T = TypeVar("T")
 

@@ -10,11 +10,11 @@ import sys
 from functools import cache
 from typing import Any, NamedTuple
 
-from snakepit_bridge.current import CURRENT, RunningCall
+from snakepit_bridge._client.current_call import CURRENT, RunningCall
 
 __all__ = ["carry_on", "outgoing"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("snakepit_bridge.traces")
 
 _KEYS = ("traceparent", "tracestate")
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 import grpc
 
-from snakepit_bridge.outgoing import Metadata
+from snakepit_bridge._client.metadata import Metadata
 from snakepit_bridge.tls import TLS
 from snakepit_bridge.v1.server_pb2_grpc import ServerServiceStub
 from snakepit_bridge.v1.session_pb2_grpc import SessionServiceStub

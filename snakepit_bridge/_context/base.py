@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypedDict, TypeVar, Unpack, overload
 
-from snakepit_bridge.declared import declare
-from snakepit_bridge.notebook import facts
-from snakepit_bridge.settings import refuse_pickle
-from snakepit_bridge.tools import Retry
+from snakepit_bridge._client.settings import refuse_pickle
+from snakepit_bridge._tools.definition import declare
+from snakepit_bridge._tools.models import Retry
+from snakepit_bridge._variables.display import facts
 
 if TYPE_CHECKING:
-    from snakepit_bridge.session import Session
+    from snakepit_bridge._client.session import Session
 
 __all__ = ["AnyContext", "Declaration"]
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Unpack
 
-from snakepit_bridge import tool_calls
-from snakepit_bridge.any_context import AnyContext, Declaration
-from snakepit_bridge.declared import declare
-from snakepit_bridge.serving import DRAIN_SECONDS
-from snakepit_bridge.tool_calls import CallOptions
-from snakepit_bridge.tool_stream import BlockingToolStream
-from snakepit_bridge.tools import CallStatus, Tool, ToolStatus
-from snakepit_bridge.transport import BLOCKING, finish
+from snakepit_bridge._client.transport import BLOCKING, finish
+from snakepit_bridge._context.base import AnyContext, Declaration
+from snakepit_bridge._tools import calls
+from snakepit_bridge._tools.calls import CallOptions
+from snakepit_bridge._tools.definition import declare
+from snakepit_bridge._tools.models import CallStatus, Tool, ToolStatus
+from snakepit_bridge._tools.serving import DRAIN_SECONDS
+from snakepit_bridge._tools.stream import BlockingToolStream
 
 if TYPE_CHECKING:
-    from snakepit_bridge.session import Session
+    from snakepit_bridge._client.session import Session
 
 __all__ = ["BlockingToolCalls", "BlockingToolMethods"]
 
@@ -28,7 +28,7 @@ class BlockingToolCalls:
 
     def call_tool(self, name: str, /, **arguments: Any) -> Any:
         """Calls a tool and gives what it returned. It is sent once, and never again."""
-        return finish(tool_calls.call(self._session, BLOCKING, name, arguments, self._options))
+        return finish(calls.call(self._session, BLOCKING, name, arguments, self._options))
 
     def stream_tool(self, name: str, /, **arguments: Any) -> BlockingToolStream:
         """Calls a tool and gives each chunk that it yields, then its result, unless that is None."""
@@ -69,16 +69,16 @@ class BlockingToolMethods(AnyContext, BlockingToolCalls):
 
     def list_tools(self, pattern: str = "") -> list[Tool]:
         """The tools that can be called and whose name matches a glob (`*`, `?`), by name; all without one."""
-        return finish(tool_calls.list_tools(self._session, BLOCKING, pattern))
+        return finish(calls.list_tools(self._session, BLOCKING, pattern))
 
     def tool_status(self, name: str) -> ToolStatus:
         """One tool: its workers, the state of their breakers, its figures."""
-        return finish(tool_calls.status(self._session, BLOCKING, name))
+        return finish(calls.status(self._session, BLOCKING, name))
 
     def cancel_call(self, call_id: str) -> bool:
         """Cancels a call, whoever made it; False if it had ended."""
-        return finish(tool_calls.cancel(self._session, BLOCKING, call_id))
+        return finish(calls.cancel(self._session, BLOCKING, call_id))
 
     def call_status(self, call_id: str) -> CallStatus:
         """How a call stands, or ended; the server remembers the last 100,000 that ended."""
-        return finish(tool_calls.call_status(self._session, BLOCKING, call_id))
+        return finish(calls.call_status(self._session, BLOCKING, call_id))

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Unpack
 
-from snakepit_bridge import tool_calls
-from snakepit_bridge.any_context import AnyContext, Declaration
-from snakepit_bridge.declared import declare
-from snakepit_bridge.serving import DRAIN_SECONDS
-from snakepit_bridge.tool_calls import CallOptions
-from snakepit_bridge.tool_stream import ToolStream
-from snakepit_bridge.tools import CallStatus, Tool, ToolStatus
-from snakepit_bridge.transport import ASYNCIO
+from snakepit_bridge._client.transport import ASYNCIO
+from snakepit_bridge._context.base import AnyContext, Declaration
+from snakepit_bridge._tools import calls
+from snakepit_bridge._tools.calls import CallOptions
+from snakepit_bridge._tools.definition import declare
+from snakepit_bridge._tools.models import CallStatus, Tool, ToolStatus
+from snakepit_bridge._tools.serving import DRAIN_SECONDS
+from snakepit_bridge._tools.stream import ToolStream
 
 if TYPE_CHECKING:
-    from snakepit_bridge.session import Session
+    from snakepit_bridge._client.session import Session
 
 __all__ = ["ToolCalls", "ToolMethods"]
 
@@ -47,7 +47,7 @@ class ToolCalls:
             LimitExceededError: the arguments are too large, or too many calls wait.
             TypeMismatchError: an argument is no data.
         """
-        return await tool_calls.call(self._session, ASYNCIO, name, arguments, self._options)
+        return await calls.call(self._session, ASYNCIO, name, arguments, self._options)
 
     def stream_tool(self, name: str, /, **arguments: Any) -> ToolStream:
         """Calls a tool and gives each chunk that it yields, then its result, unless that is None.
@@ -116,7 +116,7 @@ class ToolMethods(AnyContext, ToolCalls):
 
     async def list_tools(self, pattern: str = "") -> list[Tool]:
         """The tools that can be called and whose name matches a glob (`*`, `?`), by name; all without one."""
-        return await tool_calls.list_tools(self._session, ASYNCIO, pattern)
+        return await calls.list_tools(self._session, ASYNCIO, pattern)
 
     async def tool_status(self, name: str) -> ToolStatus:
         """One tool: its workers, the state of their breakers, its figures.
@@ -124,7 +124,7 @@ class ToolMethods(AnyContext, ToolCalls):
         Raises:
             ToolNotFoundError: there is none; with the closest names.
         """
-        return await tool_calls.status(self._session, ASYNCIO, name)
+        return await calls.status(self._session, ASYNCIO, name)
 
     async def cancel_call(self, call_id: str) -> bool:
         """Cancels a call, whoever made it; False if it had ended.
@@ -132,7 +132,7 @@ class ToolMethods(AnyContext, ToolCalls):
         Raises:
             InvalidRequestError: there is no such call.
         """
-        return await tool_calls.cancel(self._session, ASYNCIO, call_id)
+        return await calls.cancel(self._session, ASYNCIO, call_id)
 
     async def call_status(self, call_id: str) -> CallStatus:
         """How a call stands, or ended; the server remembers the last 100,000 that ended.
@@ -140,4 +140,4 @@ class ToolMethods(AnyContext, ToolCalls):
         Raises:
             InvalidRequestError: there is no such call, or it is no longer remembered.
         """
-        return await tool_calls.call_status(self._session, ASYNCIO, call_id)
+        return await calls.call_status(self._session, ASYNCIO, call_id)

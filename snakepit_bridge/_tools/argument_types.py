@@ -10,9 +10,9 @@ import typing
 from inspect import Parameter
 from typing import Any, NoReturn
 
+from snakepit_bridge._tools.jsonable import to_plain
+from snakepit_bridge._tools.type_mapping import ArgumentError, Convert, Mapped, mapped
 from snakepit_bridge.exceptions import BridgeError, InvalidRequestError
-from snakepit_bridge.plain import to_plain
-from snakepit_bridge.tool_types import ArgumentError, Convert, Mapped, mapped
 
 __all__ = ["ArgumentTypes", "refuse"]
 

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from snakepit_bridge._client.metadata import new_request_id, sent_with
+from snakepit_bridge._tools.errors import failure_from_wire
+from snakepit_bridge._tools.jsonable import put
+from snakepit_bridge._tools.models import CallStatus, Tool, ToolStatus
+from snakepit_bridge._tools.wire import call_from_wire, duration, status_from_wire, tool_from_wire
+from snakepit_bridge._variables.values import decode
 from snakepit_bridge.exceptions import BridgeError, CallTimeoutError, InvalidRequestError, ServerUnavailableError
-from snakepit_bridge.failures import failure_from_wire
-from snakepit_bridge.outgoing import new_request_id, sent_with
-from snakepit_bridge.plain import put
-from snakepit_bridge.tool_wire import call_from_wire, duration, status_from_wire, tool_from_wire
-from snakepit_bridge.tools import CallStatus, Tool, ToolStatus
 from snakepit_bridge.v1 import tool_pb2 as pb
-from snakepit_bridge.values import decode
 
 if TYPE_CHECKING:
-    from snakepit_bridge.outgoing import Metadata
-    from snakepit_bridge.session import Session
-    from snakepit_bridge.transport import Waiting
+    from snakepit_bridge._client.metadata import Metadata
+    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._client.transport import Waiting
 
 _PAGE = 1000
 # The server's word about a deadline is to come before gRPC's own.

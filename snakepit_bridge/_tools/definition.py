@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from snakepit_bridge._tools.models import Retry
+from snakepit_bridge._tools.schema import Signature, defined, described, signature
+from snakepit_bridge._tools.wire import duration, retry_to_wire, schema_text
 from snakepit_bridge.exceptions import InvalidRequestError
-from snakepit_bridge.tool_schema import Signature, defined, described, signature
-from snakepit_bridge.tool_wire import duration, retry_to_wire, schema_text
-from snakepit_bridge.tools import Retry
 from snakepit_bridge.v1 import tool_pb2 as pb
 
 __all__ = ["Declared", "Kind", "declare"]

@@ -12,7 +12,7 @@ from snakepit_bridge.v1 import tool_pb2 as pb
 
 _MESSAGE_CHARACTERS = 16_384
 _TRACEBACK_CHARACTERS = 65_536
-_OURS = str(Path(__file__).parent)
+_OURS = str(Path(__file__).parents[1])
 # A coroutine that raises one of these is taken for one that has ended.
 _ENDS = (StopIteration, StopAsyncIteration)
 

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from snakepit_bridge.bounded import Kept, check_size
-from snakepit_bridge.current import CURRENT, RunningCall
-from snakepit_bridge.declared import Declared
-from snakepit_bridge.failures import failure_to_wire
-from snakepit_bridge.plain import put
-from snakepit_bridge.tools import ToolResult
-from snakepit_bridge.traces import carry_on
-from snakepit_bridge.transport import ASYNCIO, BLOCKING, Waiting, finish
+from snakepit_bridge._client.current_call import CURRENT, RunningCall
+from snakepit_bridge._client.traces import carry_on
+from snakepit_bridge._client.transport import ASYNCIO, BLOCKING, Waiting, finish
+from snakepit_bridge._tools.definition import Declared
+from snakepit_bridge._tools.errors import failure_to_wire
+from snakepit_bridge._tools.jsonable import put
+from snakepit_bridge._tools.models import ToolResult
+from snakepit_bridge._tools.size_limits import Kept, check_size
+from snakepit_bridge._variables.values import decode
 from snakepit_bridge.v1 import tool_pb2 as pb
-from snakepit_bridge.values import decode
 
 if TYPE_CHECKING:
-    from snakepit_bridge.worker_link import Link
+    from snakepit_bridge._tools.worker_stream import Link
 
 __all__ = ["Offer", "Run"]
 

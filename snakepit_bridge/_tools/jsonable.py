@@ -19,9 +19,9 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
+from snakepit_bridge._variables.values import MAX_DEPTH, encode, encode_into
 from snakepit_bridge.exceptions import InvalidRequestError, TypeMismatchError
 from snakepit_bridge.v1 import value_pb2 as pb
-from snakepit_bridge.values import MAX_DEPTH, encode, encode_into
 
 _BARE = (bool, int, float, str, bytes, bytearray, memoryview)
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from inspect import Parameter
 from typing import Annotated, Any, Optional
 
-from snakepit_bridge import docstrings
-from snakepit_bridge.argument_types import ArgumentTypes, refuse
-from snakepit_bridge.tool_types import ArgumentError, Convert, accepts_none
+from snakepit_bridge._tools import docstrings
+from snakepit_bridge._tools.argument_types import ArgumentTypes, refuse
+from snakepit_bridge._tools.type_mapping import ArgumentError, Convert, accepts_none
 
 __all__ = ["Signature", "defined", "described", "signature"]
 

@@ -11,19 +11,19 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from snakepit_bridge import tool_calls
-from snakepit_bridge.declared import Declared
+from snakepit_bridge._client.transport import ASYNCIO, Waiting
+from snakepit_bridge._tools import calls
+from snakepit_bridge._tools.definition import Declared
+from snakepit_bridge._tools.invocation import Offer
+from snakepit_bridge._tools.models import Tool
+from snakepit_bridge._tools.wire import tool_from_wire
+from snakepit_bridge._tools.worker import Worker
+from snakepit_bridge._tools.worker_threads import LoopThread
 from snakepit_bridge.exceptions import InvalidRequestError
-from snakepit_bridge.running import Offer
-from snakepit_bridge.tool_wire import tool_from_wire
-from snakepit_bridge.tools import Tool
-from snakepit_bridge.transport import ASYNCIO, Waiting
 from snakepit_bridge.v1 import tool_pb2 as pb
-from snakepit_bridge.worker import Worker
-from snakepit_bridge.worker_threads import LoopThread
 
 if TYPE_CHECKING:
-    from snakepit_bridge.session import Session
+    from snakepit_bridge._client.session import Session
 
 __all__ = ["DRAIN_SECONDS", "Serving"]
 
@@ -58,7 +58,7 @@ class Serving:
         """Offers one tool; gives it as the server lists it."""
         (worker,) = await self._offer(waiting, [declared])
         try:
-            tool = (await tool_calls.status(self._session, waiting, declared.name)).tool
+            tool = (await calls.status(self._session, waiting, declared.name)).tool
         except BaseException:
             worker.retract([declared.name])
             raise

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from snakepit_bridge._tools.jsonable import put
 from snakepit_bridge.exceptions import LimitExceededError
-from snakepit_bridge.plain import put
 from snakepit_bridge.v1 import value_pb2
 
 __all__ = ["Kept", "check_size"]

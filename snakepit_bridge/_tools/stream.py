@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
+from snakepit_bridge._client.settings import refuse_pickle
+from snakepit_bridge._client.transport import ASYNCIO, BLOCKING, Waiting, finish
+from snakepit_bridge._tools.calls import CallOptions, Request
+from snakepit_bridge._tools.errors import failure_from_wire
+from snakepit_bridge._variables.values import decode
 from snakepit_bridge.exceptions import BridgeError
-from snakepit_bridge.failures import failure_from_wire
-from snakepit_bridge.settings import refuse_pickle
-from snakepit_bridge.tool_calls import CallOptions, Request
-from snakepit_bridge.transport import ASYNCIO, BLOCKING, Waiting, finish
 from snakepit_bridge.v1 import tool_pb2 as pb
-from snakepit_bridge.values import decode
 
 if TYPE_CHECKING:
-    from snakepit_bridge.session import Session
+    from snakepit_bridge._client.session import Session
 
 __all__ = ["BlockingToolStream", "ToolStream"]
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.duration_pb2 import Duration
 
-from snakepit_bridge.exceptions import InvalidRequestError
-from snakepit_bridge.tools import (
+from snakepit_bridge._tools.models import (
     Attempt,
     BreakerState,
     CallState,
@@ -22,6 +21,7 @@ from snakepit_bridge.tools import (
     ToolStatus,
     ToolWorker,
 )
+from snakepit_bridge.exceptions import InvalidRequestError
 from snakepit_bridge.v1 import tool_pb2 as pb
 
 if TYPE_CHECKING:

@@ -8,6 +8,11 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+from snakepit_bridge._client.backoff import jittered
+from snakepit_bridge._tools.invocation import Offer
+from snakepit_bridge._tools.worker_stream import Link
+from snakepit_bridge._tools.worker_threads import Threads
+from snakepit_bridge._variables.mirror_stream import FIRST_PAUSE, LONGEST_PAUSE
 from snakepit_bridge.exceptions import (
     BridgeError,
     CallTimeoutError,
@@ -17,20 +22,15 @@ from snakepit_bridge.exceptions import (
     SessionError,
     from_reason,
 )
-from snakepit_bridge.feed import FIRST_PAUSE, LONGEST_PAUSE
-from snakepit_bridge.jitter import jittered
-from snakepit_bridge.running import Offer
 from snakepit_bridge.v1 import tool_pb2 as pb
-from snakepit_bridge.worker_link import Link
-from snakepit_bridge.worker_threads import Threads
 
 if TYPE_CHECKING:
-    from snakepit_bridge.session import Session
-    from snakepit_bridge.transport import Waiting
+    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._client.transport import Waiting
 
 __all__ = ["Worker"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("snakepit_bridge.worker")
 
 
 class _Group:

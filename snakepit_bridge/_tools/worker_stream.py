@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 
+from snakepit_bridge._client.metadata import new_request_id, sent_with
+from snakepit_bridge._tools.invocation import Offer, Run
 from snakepit_bridge.exceptions import BridgeError
-from snakepit_bridge.outgoing import new_request_id, sent_with
-from snakepit_bridge.running import Offer, Run
 from snakepit_bridge.v1 import tool_pb2 as pb
 
 if TYPE_CHECKING:
-    from snakepit_bridge.session import Session
-    from snakepit_bridge.worker_threads import Threads
+    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._tools.worker_threads import Threads
 
 __all__ = ["Answered", "Link"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
+from snakepit_bridge._variables.values import encode
+from snakepit_bridge._variables.variables import Outcome, spec_to_wire
 from snakepit_bridge.v1 import variable_pb2 as pb
-from snakepit_bridge.values import encode
-from snakepit_bridge.variables import Outcome, spec_to_wire
 
 
 class Batch:

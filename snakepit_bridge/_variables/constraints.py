@@ -6,9 +6,9 @@ import numbers
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from snakepit_bridge._variables.values import decode, dtype_name, dtype_names, dtype_number, encode
 from snakepit_bridge.exceptions import BridgeError, InvalidRequestError
 from snakepit_bridge.v1 import variable_pb2 as pb
-from snakepit_bridge.values import decode, dtype_name, dtype_names, dtype_number, encode
 
 
 def _number(value: object) -> float:

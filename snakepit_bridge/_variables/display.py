@@ -7,8 +7,8 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
-from snakepit_bridge.brief import Brief
-from snakepit_bridge.withheld import WITHHELD
+from snakepit_bridge._variables.redacted import WITHHELD
+from snakepit_bridge._variables.short_repr import Brief
 
 __all__ = ["Listing", "facts", "table"]
 

@@ -7,17 +7,17 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from snakepit_bridge._client.backoff import jittered
+from snakepit_bridge._variables.mirror import Snapshot, known, merge
+from snakepit_bridge._variables.mirror_stream import MirrorFeed
 from snakepit_bridge.exceptions import BridgeError, CallTimeoutError, ServerUnavailableError
-from snakepit_bridge.feed import MirrorFeed
-from snakepit_bridge.jitter import jittered
-from snakepit_bridge.mirror import Snapshot, known, merge
 from snakepit_bridge.v1 import variable_pb2 as pb
 
 if TYPE_CHECKING:
-    from snakepit_bridge.session import Session
-    from snakepit_bridge.transport import Waiting
+    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._client.transport import Waiting
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("snakepit_bridge.freshness")
 
 # How long a streamed forward waits for its own last write, or for the stream to begin, before it asks by itself.
 ARRIVAL_SECONDS = 1.0

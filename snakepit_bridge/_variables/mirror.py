@@ -15,9 +15,9 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
+from snakepit_bridge._variables.redacted import record_repr
+from snakepit_bridge._variables.values import decode
 from snakepit_bridge.v1 import variable_pb2 as pb
-from snakepit_bridge.values import decode
-from snakepit_bridge.withheld import record_repr
 
 
 @dataclass(frozen=True, slots=True)

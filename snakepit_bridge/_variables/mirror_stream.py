@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from snakepit_bridge._client.backoff import jittered
+from snakepit_bridge._client.metadata import new_request_id, sent_with
+from snakepit_bridge._variables.mirror import Feed, Snapshot, known, merge
 from snakepit_bridge.exceptions import BridgeError
-from snakepit_bridge.jitter import jittered
-from snakepit_bridge.mirror import Feed, Snapshot, known, merge
-from snakepit_bridge.outgoing import new_request_id, sent_with
 from snakepit_bridge.v1 import variable_pb2 as pb
 
 if TYPE_CHECKING:
-    from snakepit_bridge.freshness import Freshness
-    from snakepit_bridge.session import Session
+    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._variables.freshness import Freshness
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 

@@ -6,15 +6,15 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from snakepit_bridge import reads
-from snakepit_bridge.batch import Batch
+from snakepit_bridge._variables import reads
+from snakepit_bridge._variables.batch import Batch
+from snakepit_bridge._variables.variables import Outcome, infer_type, outcomes_from_wire
 from snakepit_bridge.exceptions import VariableNotFoundError, VersionConflictError
 from snakepit_bridge.v1 import variable_pb2 as pb
-from snakepit_bridge.variables import Outcome, infer_type, outcomes_from_wire
 
 if TYPE_CHECKING:
-    from snakepit_bridge.session import Session
-    from snakepit_bridge.transport import Waiting
+    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._client.transport import Waiting
 
 
 async def write(

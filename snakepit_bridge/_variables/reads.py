@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from snakepit_bridge._variables.display import Listing
+from snakepit_bridge._variables.variables import Variable, VariableVersion, variable_from_wire, version_from_wire
 from snakepit_bridge.exceptions import PermissionDeniedError
-from snakepit_bridge.notebook import Listing
 from snakepit_bridge.v1 import variable_pb2 as pb
-from snakepit_bridge.variables import Variable, VariableVersion, variable_from_wire, version_from_wire
 
 if TYPE_CHECKING:
-    from snakepit_bridge.session import Session
-    from snakepit_bridge.transport import Waiting
+    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._client.transport import Waiting
 
 _PAGE = 1000
 

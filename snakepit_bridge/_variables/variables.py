@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from snakepit_bridge.constraints import constraints_from_wire, constraints_to_wire
+from snakepit_bridge._variables.constraints import constraints_from_wire, constraints_to_wire
+from snakepit_bridge._variables.display import table
+from snakepit_bridge._variables.redacted import record_repr
+from snakepit_bridge._variables.values import decode
 from snakepit_bridge.exceptions import InvalidRequestError, TypeMismatchError
-from snakepit_bridge.notebook import table
 from snakepit_bridge.v1 import variable_pb2 as pb
-from snakepit_bridge.values import decode
-from snakepit_bridge.withheld import record_repr
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp

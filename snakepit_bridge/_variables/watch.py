@@ -6,13 +6,13 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from snakepit_bridge.changes import Change
-from snakepit_bridge.pump import Pump
-from snakepit_bridge.settings import refuse_pickle
-from snakepit_bridge.transport import ASYNCIO, BLOCKING, Waiting, finish
+from snakepit_bridge._client.settings import refuse_pickle
+from snakepit_bridge._client.transport import ASYNCIO, BLOCKING, Waiting, finish
+from snakepit_bridge._variables.changes import Change
+from snakepit_bridge._variables.watch_stream import Pump
 
 if TYPE_CHECKING:
-    from snakepit_bridge.session import Session
+    from snakepit_bridge._client.session import Session
 
 
 class _AnyWatch:

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from snakepit_bridge.changes import Change, Teller
+from snakepit_bridge._client.backoff import jittered
+from snakepit_bridge._client.metadata import new_request_id, sent_with
+from snakepit_bridge._variables.changes import Change, Teller
+from snakepit_bridge._variables.mirror_stream import FIRST_PAUSE, LONGEST_PAUSE
 from snakepit_bridge.exceptions import BridgeError, CompactedError, ServerUnavailableError
-from snakepit_bridge.feed import FIRST_PAUSE, LONGEST_PAUSE
-from snakepit_bridge.jitter import jittered
-from snakepit_bridge.outgoing import new_request_id, sent_with
 from snakepit_bridge.v1 import variable_pb2 as pb
 
 if TYPE_CHECKING:
-    from snakepit_bridge.session import Session
-    from snakepit_bridge.transport import Waiting
+    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._client.transport import Waiting
 
 # Changes held for a slow reader; beyond it the stream is not read on, and the server holds them back.
 _BUFFERED = 1024

@@ -9,7 +9,7 @@ from typing import Any
 
 import dspy
 
-from snakepit_bridge.dspy_integration.remote_tool import RemoteTool
+from snakepit_bridge.dspy_integration.agents.remote_tool import RemoteTool
 
 AGENTS: list[type] = []
 """The agents here, as far as the installed DSPy has what they are made of."""

@@ -11,12 +11,12 @@ import dspy
 from dspy.utils.callback import with_callbacks
 from pydantic import PrivateAttr
 
-from snakepit_bridge.dspy_integration.envelope.walk import TAG
-from snakepit_bridge.dspy_integration.remote_failures import for_agents
-from snakepit_bridge.dspy_integration.tool_arguments import Arguments
+from snakepit_bridge._tools.models import Tool
+from snakepit_bridge.dspy_integration.agents.errors import for_agents
+from snakepit_bridge.dspy_integration.agents.tool_arguments import Arguments
+from snakepit_bridge.dspy_integration.serialization.walk import TAG
 from snakepit_bridge.exceptions import BindingError, ToolNotFoundError
 from snakepit_bridge.session_context import SessionContext, session_of
-from snakepit_bridge.tools import Tool
 
 PROGRAM = "dspy.program"
 """The `kind` that a served program has in its tool's metadata."""

@@ -16,7 +16,7 @@ from functools import reduce
 from operator import or_
 from typing import Any, Literal
 
-from snakepit_bridge.dspy_integration.inlining import Schema, inlined
+from snakepit_bridge.dspy_integration.agents.inlining import Schema, inlined
 
 _TYPES: dict[str, Any] = {
     "string": str, "integer": int, "number": float, "boolean": bool, "null": None, "array": list, "object": dict,

@@ -9,21 +9,28 @@ from typing import Any, TypeVar, Unpack
 
 import dspy
 
-from snakepit_bridge.dspy_integration.attributes import install, install_tools
-from snakepit_bridge.dspy_integration.binding import MISSING, Binding, Refresh, Var, drop_released
-from snakepit_bridge.dspy_integration.editions import lock, publish
-from snakepit_bridge.dspy_integration.lookup import bound, program_of
-from snakepit_bridge.dspy_integration.models import ModelChoice
-from snakepit_bridge.dspy_integration.overlaid import discard_overlay, ensure_overlay
-from snakepit_bridge.dspy_integration.plan import Bindings, Plan, find_matching, plan_of, refuse_idle, session_for
-from snakepit_bridge.dspy_integration.program import Program
-from snakepit_bridge.dspy_integration.tables import Tables, names_in
-from snakepit_bridge.dspy_integration.targets import Reached, Site
-from snakepit_bridge.dspy_integration.toolsets import agent_of
-from snakepit_bridge.dspy_integration.view import Candidate, View, check_demos, overlay_of
-from snakepit_bridge.variables import Variable
+from snakepit_bridge._variables.variables import Variable
+from snakepit_bridge.dspy_integration.binding.lookup import bound, program_of
+from snakepit_bridge.dspy_integration.binding.plan import (
+    Bindings,
+    Plan,
+    find_matching,
+    plan_of,
+    refuse_idle,
+    session_for,
+)
+from snakepit_bridge.dspy_integration.overlay.binding import MISSING, Binding, Refresh, Var, drop_released
+from snakepit_bridge.dspy_integration.overlay.classes import discard_overlay, ensure_overlay
+from snakepit_bridge.dspy_integration.overlay.descriptors import install, install_tools
+from snakepit_bridge.dspy_integration.overlay.program import Program
+from snakepit_bridge.dspy_integration.overlay.versions import lock, publish
+from snakepit_bridge.dspy_integration.overlay.view import Candidate, View, check_demos, overlay_of
+from snakepit_bridge.dspy_integration.targets.locate import Reached, Site
+from snakepit_bridge.dspy_integration.targets.models import ModelChoice
+from snakepit_bridge.dspy_integration.targets.registries import Tables, names_in
+from snakepit_bridge.dspy_integration.targets.toolsets import agent_of
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("snakepit_bridge.dspy_integration.binder")
 
 P = TypeVar("P")
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import dspy
 
-from snakepit_bridge.dspy_integration.binding import MISSING, Refresh, Target, Var
-from snakepit_bridge.dspy_integration.tables import USERS, Tables
-from snakepit_bridge.dspy_integration.targets import Site, locate
-from snakepit_bridge.dspy_integration.view import overlay_of
+from snakepit_bridge._client.session import Session
+from snakepit_bridge._variables.variables import Variable
+from snakepit_bridge.dspy_integration.overlay.binding import MISSING, Refresh, Target, Var
+from snakepit_bridge.dspy_integration.overlay.view import overlay_of
+from snakepit_bridge.dspy_integration.targets.locate import Site, locate
+from snakepit_bridge.dspy_integration.targets.registries import USERS, Tables
 from snakepit_bridge.exceptions import BindingError
-from snakepit_bridge.session import Session
 from snakepit_bridge.session_context import session_of
-from snakepit_bridge.variables import Variable
 
 Bindings = Mapping[str, str | Var]
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from snakepit_bridge.dspy_integration.written import cut, width_of, written
+from snakepit_bridge._variables.redacted import record_repr
+from snakepit_bridge.dspy_integration.overlay.formatted import cut, width_of, written
 from snakepit_bridge.exceptions import BridgeError
-from snakepit_bridge.withheld import record_repr
 
 _HEADER = ("path", "variable", "value", "version", "notes")
 _VALUE, _VERSION = _HEADER.index("value"), _HEADER.index("version")

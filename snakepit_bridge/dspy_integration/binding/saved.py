@@ -26,15 +26,15 @@ from typing import Any, NoReturn, TypeVar, Unpack
 
 import dspy
 
-from snakepit_bridge.dspy_integration.binder import bind, bind_async
-from snakepit_bridge.dspy_integration.binding import MISSING, Binding, Var
-from snakepit_bridge.dspy_integration.lookup import program_of
-from snakepit_bridge.dspy_integration.tables import USERS, Tables, names_in
-from snakepit_bridge.dspy_integration.view import overlay_of, reads_binding
-from snakepit_bridge.dspy_integration.written import written
+from snakepit_bridge.dspy_integration.binding.binder import bind, bind_async
+from snakepit_bridge.dspy_integration.binding.lookup import program_of
+from snakepit_bridge.dspy_integration.overlay.binding import MISSING, Binding, Var
+from snakepit_bridge.dspy_integration.overlay.formatted import written
+from snakepit_bridge.dspy_integration.overlay.view import overlay_of, reads_binding
+from snakepit_bridge.dspy_integration.targets.registries import USERS, Tables, names_in
 from snakepit_bridge.exceptions import BindingError
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("snakepit_bridge.dspy_integration.saved")
 
 P = TypeVar("P")
 StrPath = str | os.PathLike[str]

@@ -7,15 +7,15 @@ from typing import Any, Unpack
 
 import dspy
 
-from snakepit_bridge.dspy_integration.binder import bind, bind_async, unbind
-from snakepit_bridge.dspy_integration.binding import MISSING, Var
-from snakepit_bridge.dspy_integration.lookup import bindings, on_change
-from snakepit_bridge.dspy_integration.overlaid import FlexOverlaid, Overlaid, PredictOverlaid, ensure_overlay
-from snakepit_bridge.dspy_integration.overlay import Overlay
-from snakepit_bridge.dspy_integration.tables import Tables
-from snakepit_bridge.dspy_integration.targets import refuse_reserved_fields
+from snakepit_bridge._client.session import Session
+from snakepit_bridge.dspy_integration.binding.binder import bind, bind_async, unbind
+from snakepit_bridge.dspy_integration.binding.lookup import bindings, on_change
+from snakepit_bridge.dspy_integration.overlay.binding import MISSING, Var
+from snakepit_bridge.dspy_integration.overlay.classes import FlexOverlaid, Overlaid, PredictOverlaid, ensure_overlay
+from snakepit_bridge.dspy_integration.overlay.overlay import Overlay
+from snakepit_bridge.dspy_integration.targets.locate import refuse_reserved_fields
+from snakepit_bridge.dspy_integration.targets.registries import Tables
 from snakepit_bridge.exceptions import BindingError
-from snakepit_bridge.session import Session
 from snakepit_bridge.session_context import session_of
 
 Callback = Callable[[str, Any, Any], object]

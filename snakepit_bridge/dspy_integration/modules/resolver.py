@@ -7,13 +7,13 @@ from typing import Any
 
 import dspy
 
-from snakepit_bridge.dspy_integration.binder import bind_async
-from snakepit_bridge.dspy_integration.modules import AWARE, VariableAwareMixin
-from snakepit_bridge.dspy_integration.paths import closest
-from snakepit_bridge.dspy_integration.plan import Bindings
+from snakepit_bridge._variables.redacted import WITHHELD
+from snakepit_bridge.dspy_integration.binding.binder import bind_async
+from snakepit_bridge.dspy_integration.binding.plan import Bindings
+from snakepit_bridge.dspy_integration.modules.modules import AWARE, VariableAwareMixin
+from snakepit_bridge.dspy_integration.targets.paths import closest
 from snakepit_bridge.exceptions import UnknownModuleError
 from snakepit_bridge.session_context import session_of
-from snakepit_bridge.withheld import WITHHELD
 
 _NAMES = "Predict,ChainOfThought,ReAct,ProgramOfThought,MultiChainComparison,BestOfN,Refine,CodeAct,RLM,ReActV2,Flex"
 

@@ -8,14 +8,14 @@ from typing import Any
 import dspy
 from dspy.signatures.signature import ensure_signature
 
-from snakepit_bridge.dspy_integration.binder import bind
-from snakepit_bridge.dspy_integration.binding import Var
-from snakepit_bridge.dspy_integration.entries import has_aforward
-from snakepit_bridge.dspy_integration.overlaid import Overlaid
-from snakepit_bridge.dspy_integration.resolver import MODULE_REGISTRY, pick
+from snakepit_bridge._variables.variables import Variable
+from snakepit_bridge.dspy_integration.binding.binder import bind
+from snakepit_bridge.dspy_integration.modules.resolver import MODULE_REGISTRY, pick
+from snakepit_bridge.dspy_integration.overlay.binding import Var
+from snakepit_bridge.dspy_integration.overlay.classes import Overlaid
+from snakepit_bridge.dspy_integration.overlay.entry_points import has_aforward
 from snakepit_bridge.exceptions import BindingError
 from snakepit_bridge.session_context import session_of
-from snakepit_bridge.variables import Variable
 
 _FROM_SIGNATURE = ("Predict", "ChainOfThought", "ProgramOfThought")
 """DSPy's modules that need no more than a signature to be made and called."""

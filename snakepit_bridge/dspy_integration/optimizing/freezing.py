@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import dspy
 
-from snakepit_bridge.dspy_integration.attributes import store
-from snakepit_bridge.dspy_integration.binding import Binding
-from snakepit_bridge.dspy_integration.modules import AWARE
-from snakepit_bridge.dspy_integration.overlaid import Overlaid, discard_overlay
-from snakepit_bridge.dspy_integration.paths import walk
-from snakepit_bridge.dspy_integration.scope import active, find
-from snakepit_bridge.dspy_integration.view import overlay_of
+from snakepit_bridge.dspy_integration.modules.modules import AWARE
+from snakepit_bridge.dspy_integration.overlay.binding import Binding
+from snakepit_bridge.dspy_integration.overlay.call_context import active, find
+from snakepit_bridge.dspy_integration.overlay.classes import Overlaid, discard_overlay
+from snakepit_bridge.dspy_integration.overlay.descriptors import store
+from snakepit_bridge.dspy_integration.overlay.view import overlay_of
+from snakepit_bridge.dspy_integration.targets.paths import walk
 from snakepit_bridge.exceptions import BindingError
 
 if TYPE_CHECKING:
-    from snakepit_bridge.mirror import Snapshot
-    from snakepit_bridge.session import Session
+    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._variables.mirror import Snapshot
 
 P = TypeVar("P")
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("snakepit_bridge.dspy_integration.freezing")
 
 _RECORD = "_snakepit_frozen"
 

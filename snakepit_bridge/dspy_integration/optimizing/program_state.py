@@ -7,12 +7,12 @@ from typing import Any
 
 import dspy
 
-from snakepit_bridge.dspy_integration.models import lm_settings
-from snakepit_bridge.dspy_integration.paths import Step, render
-from snakepit_bridge.dspy_integration.prompts import dropped_demos
-from snakepit_bridge.dspy_integration.view import Slot
+from snakepit_bridge._variables.values import encode
+from snakepit_bridge.dspy_integration.overlay.view import Slot
+from snakepit_bridge.dspy_integration.targets.models import lm_settings
+from snakepit_bridge.dspy_integration.targets.paths import Step, render
+from snakepit_bridge.dspy_integration.targets.prompts import dropped_demos
 from snakepit_bridge.exceptions import BridgeError
-from snakepit_bridge.values import encode
 
 _NO_SETTING = frozenset(["callbacks", "history", "fail_count"])
 _OF_PREDICT = frozenset(["traces", "train", "stage", "config", "demos", "lm", "signature"])

@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from snakepit_bridge import reads, writes
-from snakepit_bridge.batch import Batch
-from snakepit_bridge.dspy_integration.findings import Findings, compare
-from snakepit_bridge.dspy_integration.freezing import Record, plain_copy, records_of, variables_of
-from snakepit_bridge.dspy_integration.paths import render, walk
-from snakepit_bridge.dspy_integration.view import overlay_of, reads_binding
+from snakepit_bridge._client.transport import ASYNCIO, BLOCKING, finish
+from snakepit_bridge._variables import operations as writes
+from snakepit_bridge._variables import reads
+from snakepit_bridge._variables.batch import Batch
+from snakepit_bridge._variables.mirror import Snapshot, VariableState
+from snakepit_bridge._variables.variables import Variable, infer_type
+from snakepit_bridge.dspy_integration.optimizing.diff import Findings, compare
+from snakepit_bridge.dspy_integration.optimizing.freezing import Record, plain_copy, records_of, variables_of
+from snakepit_bridge.dspy_integration.overlay.view import overlay_of, reads_binding
+from snakepit_bridge.dspy_integration.targets.paths import render, walk
 from snakepit_bridge.exceptions import BindingError, SessionExpiredError
-from snakepit_bridge.mirror import Snapshot, VariableState
-from snakepit_bridge.transport import ASYNCIO, BLOCKING, finish
-from snakepit_bridge.variables import Variable, infer_type
 
 if TYPE_CHECKING:
-    from snakepit_bridge.session import Session
-    from snakepit_bridge.transport import Waiting
+    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._client.transport import Waiting
 
 
 @dataclass(frozen=True, slots=True)

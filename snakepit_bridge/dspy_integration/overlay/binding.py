@@ -10,18 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from snakepit_bridge.dspy_integration.generation import OTHERS, Fit
-from snakepit_bridge.dspy_integration.paths import Step, render
-from snakepit_bridge.dspy_integration.written import written
+from snakepit_bridge._variables.redacted import WITHHELD
+from snakepit_bridge.dspy_integration.overlay.formatted import written
+from snakepit_bridge.dspy_integration.targets.generation import OTHERS, Fit
+from snakepit_bridge.dspy_integration.targets.paths import Step, render
 from snakepit_bridge.exceptions import BindingError, ModelNotAllowedError, VariableNotFoundError
-from snakepit_bridge.withheld import WITHHELD
 
 if TYPE_CHECKING:
-    from snakepit_bridge.dspy_integration.models import ModelChoice
-    from snakepit_bridge.dspy_integration.program import Program
-    from snakepit_bridge.mirror import Snapshot, VariableState
-    from snakepit_bridge.session import Session
-    from snakepit_bridge.variables import Variable
+    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._variables.mirror import Snapshot, VariableState
+    from snakepit_bridge._variables.variables import Variable
+    from snakepit_bridge.dspy_integration.overlay.program import Program
+    from snakepit_bridge.dspy_integration.targets.models import ModelChoice
 
 
 class _Missing:

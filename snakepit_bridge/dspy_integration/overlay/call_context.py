@@ -14,13 +14,13 @@ import dspy
 from dspy.dsp.utils.settings import thread_local_overrides
 from dspy.dsp.utils.utils import dotdict
 
-from snakepit_bridge.mirror import Snapshot
+from snakepit_bridge._variables.mirror import Snapshot
 from snakepit_bridge.session_context import session_of
 
 if TYPE_CHECKING:
-    from snakepit_bridge.dspy_integration.editions import Edition
-    from snakepit_bridge.dspy_integration.overlay import Overlay
-    from snakepit_bridge.session import Session
+    from snakepit_bridge._client.session import Session
+    from snakepit_bridge.dspy_integration.overlay.overlay import Overlay
+    from snakepit_bridge.dspy_integration.overlay.versions import Edition
 
 KEY = "_snakepit"
 _REVISION = "_snakepit_revision"

@@ -10,7 +10,8 @@ from typing import Any
 
 import dspy
 
-from snakepit_bridge.dspy_integration.attributes import (
+from snakepit_bridge.dspy_integration.overlay.call_context import KEY, enter, leave
+from snakepit_bridge.dspy_integration.overlay.descriptors import (
     ConfigOverlay,
     DemosOverlay,
     FlexLMOverlay,
@@ -18,10 +19,9 @@ from snakepit_bridge.dspy_integration.attributes import (
     SignatureOverlay,
     storing,
 )
-from snakepit_bridge.dspy_integration.entries import guard_entries, without_entries
-from snakepit_bridge.dspy_integration.live_compile import warn_if_compiled
-from snakepit_bridge.dspy_integration.overlay import Overlay
-from snakepit_bridge.dspy_integration.scope import KEY, enter, leave
+from snakepit_bridge.dspy_integration.overlay.entry_points import guard_entries, without_entries
+from snakepit_bridge.dspy_integration.overlay.live_compile import warn_if_compiled
+from snakepit_bridge.dspy_integration.overlay.overlay import Overlay
 from snakepit_bridge.exceptions import BindingError
 
 PLAIN = "_snakepit_plain"

@@ -14,17 +14,17 @@ from typing import Any
 
 import dspy
 
-from snakepit_bridge.dspy_integration.binding import MISSING, Binding, same
-from snakepit_bridge.dspy_integration.models import with_parameters
-from snakepit_bridge.dspy_integration.overlay import Overlay, detached
-from snakepit_bridge.dspy_integration.prompts import (
+from snakepit_bridge.dspy_integration.overlay.binding import MISSING, Binding, same
+from snakepit_bridge.dspy_integration.overlay.call_context import KEY, Scope, active, find
+from snakepit_bridge.dspy_integration.overlay.overlay import Overlay, detached
+from snakepit_bridge.dspy_integration.overlay.view import choose_model, demos_for
+from snakepit_bridge.dspy_integration.targets.models import with_parameters
+from snakepit_bridge.dspy_integration.targets.prompts import (
     description_of,
     replace_task,
     with_description,
     with_instructions,
 )
-from snakepit_bridge.dspy_integration.scope import KEY, Scope, active, find
-from snakepit_bridge.dspy_integration.view import choose_model, demos_for
 from snakepit_bridge.exceptions import BindingError
 
 _storing: ContextVar[bool] = ContextVar("snakepit_storing", default=False)

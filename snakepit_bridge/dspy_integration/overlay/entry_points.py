@@ -15,12 +15,12 @@ from weakref import WeakSet
 import dspy
 from dspy.dsp.utils.settings import thread_local_overrides
 
-from snakepit_bridge.dspy_integration.adapters import adapted, adapted_async
-from snakepit_bridge.dspy_integration.scope import KEY, end, enter, leave, mark
+from snakepit_bridge.dspy_integration.overlay.call_context import KEY, end, enter, leave, mark
+from snakepit_bridge.dspy_integration.targets.adapters import adapted, adapted_async
 
 if TYPE_CHECKING:
-    from snakepit_bridge.dspy_integration.overlay import Overlay
-    from snakepit_bridge.dspy_integration.scope import Scope
+    from snakepit_bridge.dspy_integration.overlay.call_context import Scope
+    from snakepit_bridge.dspy_integration.overlay.overlay import Overlay
 
 _NAMES = ("__call__", "acall", "forward", "aforward")
 _guarded: WeakSet[Callable[..., Any]] = WeakSet()

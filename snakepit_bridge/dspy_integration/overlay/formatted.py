@@ -7,8 +7,8 @@ from typing import Any
 
 import dspy
 
-from snakepit_bridge.brief import Brief
-from snakepit_bridge.withheld import WITHHELD
+from snakepit_bridge._variables.redacted import WITHHELD
+from snakepit_bridge._variables.short_repr import Brief
 
 
 def written(value: Any, longest: int, *, secret: bool) -> str:

@@ -6,18 +6,18 @@ import copy
 import logging
 from typing import TYPE_CHECKING, Any
 
-from snakepit_bridge.dspy_integration.binding import Binding
-from snakepit_bridge.dspy_integration.editions import Edition, current, lock
-from snakepit_bridge.dspy_integration.program import Program
-from snakepit_bridge.dspy_integration.scope import Scope, active, end, find, joined
-from snakepit_bridge.dspy_integration.view import Candidate, Slot, View
+from snakepit_bridge._variables.mirror import Snapshot
+from snakepit_bridge.dspy_integration.overlay.binding import Binding
+from snakepit_bridge.dspy_integration.overlay.call_context import Scope, active, end, find, joined
+from snakepit_bridge.dspy_integration.overlay.program import Program
+from snakepit_bridge.dspy_integration.overlay.versions import Edition, current, lock
+from snakepit_bridge.dspy_integration.overlay.view import Candidate, Slot, View
 from snakepit_bridge.exceptions import ServerUnavailableError
-from snakepit_bridge.mirror import Snapshot
 
 if TYPE_CHECKING:
-    from snakepit_bridge.session import Session
+    from snakepit_bridge._client.session import Session
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("snakepit_bridge.dspy_integration.overlay")
 
 
 class Overlay:

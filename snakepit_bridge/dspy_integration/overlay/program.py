@@ -8,15 +8,15 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from snakepit_bridge.dspy_integration import editions
-from snakepit_bridge.dspy_integration.binding import MISSING, Binding, Target, same
-from snakepit_bridge.dspy_integration.written import written
+from snakepit_bridge.dspy_integration.overlay import versions
+from snakepit_bridge.dspy_integration.overlay.binding import MISSING, Binding, Target, same
+from snakepit_bridge.dspy_integration.overlay.formatted import written
 
 if TYPE_CHECKING:
-    from snakepit_bridge.mirror import Snapshot
-    from snakepit_bridge.session import Session
+    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._variables.mirror import Snapshot
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("snakepit_bridge.dspy_integration.program")
 
 
 class Program:
@@ -37,7 +37,7 @@ class Program:
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:
         twin = Program()
         memo[id(self)] = twin
-        with self.lock, editions.lock:
+        with self.lock, versions.lock:
             twin._seen = dict(self._seen)
             twin._values = dict(self._values)
             twin.bindings = {target: copy.deepcopy(binding, memo) for target, binding in self.bindings.items()}
@@ -98,7 +98,7 @@ class Program:
 
     def _changed(self, session: Session, snapshot: Snapshot) -> list[tuple[Binding, Any, Any]]:
         changed = []
-        with editions.lock:
+        with versions.lock:
             for target, binding in self.bindings.items():
                 if binding.session is not session or binding.variable not in snapshot.names:
                     continue

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from weakref import ref
 
 if TYPE_CHECKING:
-    from snakepit_bridge.dspy_integration.overlay import Overlay
-    from snakepit_bridge.dspy_integration.view import View
+    from snakepit_bridge.dspy_integration.overlay.overlay import Overlay
+    from snakepit_bridge.dspy_integration.overlay.view import View
 
 lock = threading.RLock()
 """Held while bindings change. Whoever holds it waits for no callback and no rpc."""

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dspy
 
-from snakepit_bridge.dspy_integration.binding import MISSING, Binding, drop_released
-from snakepit_bridge.dspy_integration.editions import lock
-from snakepit_bridge.dspy_integration.prompts import dropped_demos
-from snakepit_bridge.dspy_integration.scope import KEY, Scope, find
+from snakepit_bridge._variables.mirror import Snapshot
+from snakepit_bridge.dspy_integration.overlay.binding import MISSING, Binding, drop_released
+from snakepit_bridge.dspy_integration.overlay.call_context import KEY, Scope, find
+from snakepit_bridge.dspy_integration.overlay.versions import lock
+from snakepit_bridge.dspy_integration.targets.prompts import dropped_demos
 from snakepit_bridge.exceptions import BindingError, BridgeError, ServerUnavailableError
-from snakepit_bridge.mirror import Snapshot
 
 if TYPE_CHECKING:
-    from snakepit_bridge.dspy_integration.overlay import Overlay
-    from snakepit_bridge.session import Session
+    from snakepit_bridge._client.session import Session
+    from snakepit_bridge.dspy_integration.overlay.overlay import Overlay
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("snakepit_bridge.dspy_integration.view")
 
 Slot = tuple[str, str]
 """A target's kind and name, without its owner."""

@@ -15,10 +15,10 @@ import pydantic_core
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUserError
 
-from snakepit_bridge.dspy_integration.envelope import dspy_types, load
-from snakepit_bridge.dspy_integration.envelope.walk import TAG, reason
-from snakepit_bridge.dspy_integration.inlining import Schema, inlined
-from snakepit_bridge.dspy_integration.program_fields import MISSING, Field, Fields
+from snakepit_bridge.dspy_integration.agents.inlining import Schema, inlined
+from snakepit_bridge.dspy_integration.programs.fields import MISSING, Field, Fields
+from snakepit_bridge.dspy_integration.serialization import dspy_types, load
+from snakepit_bridge.dspy_integration.serialization.walk import TAG, reason
 from snakepit_bridge.exceptions import EnvelopeError
 
 _TAGS: dict[Any, str] = {kind: form.tag for form in dspy_types.FORMS for kind in form.types}

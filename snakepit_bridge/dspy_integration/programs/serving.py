@@ -13,20 +13,20 @@ from typing import Any, TypedDict, Unpack
 import dspy
 from dspy.dsp.utils.settings import thread_local_overrides
 
-from snakepit_bridge.current import current_call
-from snakepit_bridge.dspy_integration.entries import has_aforward
-from snakepit_bridge.dspy_integration.envelope import dump
-from snakepit_bridge.dspy_integration.live_chunks import Listeners, Streaming, listeners_of
-from snakepit_bridge.dspy_integration.program_arguments import ProgramArguments, result_schema
-from snakepit_bridge.dspy_integration.program_fields import fields_of
-from snakepit_bridge.dspy_integration.remote_tool import PROGRAM, RemoteTool
-from snakepit_bridge.dspy_integration.scope import KEY
-from snakepit_bridge.dspy_integration.toolsets import agent_of
+from snakepit_bridge._client.current_call import current_call
+from snakepit_bridge._client.transport import ASYNCIO, in_thread
+from snakepit_bridge._tools.models import Tool, ToolResult
+from snakepit_bridge._variables.values import MAX_DEPTH
+from snakepit_bridge.dspy_integration.agents.remote_tool import PROGRAM, RemoteTool
+from snakepit_bridge.dspy_integration.overlay.call_context import KEY
+from snakepit_bridge.dspy_integration.overlay.entry_points import has_aforward
+from snakepit_bridge.dspy_integration.programs.arguments import ProgramArguments, result_schema
+from snakepit_bridge.dspy_integration.programs.fields import fields_of
+from snakepit_bridge.dspy_integration.programs.streaming import Listeners, Streaming, listeners_of
+from snakepit_bridge.dspy_integration.serialization import dump
+from snakepit_bridge.dspy_integration.targets.toolsets import agent_of
 from snakepit_bridge.exceptions import InvalidRequestError
 from snakepit_bridge.session_context import SessionContext, session_of
-from snakepit_bridge.tools import Tool, ToolResult
-from snakepit_bridge.transport import ASYNCIO, in_thread
-from snakepit_bridge.values import MAX_DEPTH
 
 _OF_A_CALL: dict[str, Any] = {
     KEY: None, "caller_modules": None, "caller_predict": None, "send_stream": None, "stream_listeners": [],

@@ -11,7 +11,7 @@ from typing import Any
 import dspy
 from dspy.streaming import StatusMessage, StreamListener, StreamResponse
 
-from snakepit_bridge.dspy_integration.program_fields import Fields
+from snakepit_bridge.dspy_integration.programs.fields import Fields
 from snakepit_bridge.exceptions import BindingError
 
 Listeners = bool | Sequence[str] | Callable[[], Iterable[Any]]

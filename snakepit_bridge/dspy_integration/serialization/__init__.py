@@ -76,8 +76,8 @@ from typing import Any
 
 import dspy
 
-from snakepit_bridge.dspy_integration.envelope import arrays, dspy_types, python_types, user_types
-from snakepit_bridge.dspy_integration.envelope.walk import Form, Reader, Walk, Writer, reason
+from snakepit_bridge.dspy_integration.serialization import arrays, dspy_types, python_types, user_types
+from snakepit_bridge.dspy_integration.serialization.walk import Form, Reader, Walk, Writer, reason
 from snakepit_bridge.exceptions import EnvelopeError
 
 __all__ = ["dump", "load"]

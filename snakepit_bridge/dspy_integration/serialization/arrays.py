@@ -7,9 +7,9 @@ import re
 import sys
 from typing import Any
 
-from snakepit_bridge.dspy_integration.envelope.python_types import from_base64, to_base64
-from snakepit_bridge.dspy_integration.envelope.walk import Form, Members, Writer
-from snakepit_bridge.values import dtype_names
+from snakepit_bridge._variables.values import dtype_names
+from snakepit_bridge.dspy_integration.serialization.python_types import from_base64, to_base64
+from snakepit_bridge.dspy_integration.serialization.walk import Form, Members, Writer
 
 _MAX_DIMENSIONS = 64
 _MAX_CODE_POINT = 0x10FFFF

@@ -15,8 +15,8 @@ from typing import Annotated, Any, get_args
 import dspy
 from pydantic import TypeAdapter, ValidationError
 
-from snakepit_bridge.dspy_integration.envelope.walk import Form, Members, Writer, reason, shortened, type_name
-from snakepit_bridge.dspy_integration.scope import _REVISION, revision_of
+from snakepit_bridge.dspy_integration.overlay.call_context import _REVISION, revision_of
+from snakepit_bridge.dspy_integration.serialization.walk import Form, Members, Writer, reason, shortened, type_name
 
 _MODELS = {
     "History": "dspy:History",

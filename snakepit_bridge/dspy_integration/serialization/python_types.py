@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import networks
 
-from snakepit_bridge.dspy_integration.envelope.walk import Form, Members, Writer
+from snakepit_bridge.dspy_integration.serialization.walk import Form, Members, Writer
 
 _MAX_DIGITS = 4300
 """Digits of an integer: what Python reads from text unless told otherwise, as longer ones take quadratic time."""

@@ -15,8 +15,8 @@ from typing import Any
 import dspy
 from pydantic import BaseModel, RootModel
 
-from snakepit_bridge.dspy_integration.envelope.dspy_types import is_dspys, is_variant
-from snakepit_bridge.dspy_integration.envelope.walk import Form, Members, Writer, shortened, type_name
+from snakepit_bridge.dspy_integration.serialization.dspy_types import is_dspys, is_variant
+from snakepit_bridge.dspy_integration.serialization.walk import Form, Members, Writer, shortened, type_name
 
 
 class Classes:

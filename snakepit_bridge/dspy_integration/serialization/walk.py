@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from snakepit_bridge.exceptions import EnvelopeError
 
 if TYPE_CHECKING:
-    from snakepit_bridge.dspy_integration.envelope.user_types import Classes
+    from snakepit_bridge.dspy_integration.serialization.user_types import Classes
 
 TAG = "$dspy"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import dspy
 
-from snakepit_bridge.dspy_integration.binding import Binding
-from snakepit_bridge.dspy_integration.generation import TEXT, Fit
-from snakepit_bridge.dspy_integration.scope import active, find
+from snakepit_bridge.dspy_integration.overlay.binding import Binding
+from snakepit_bridge.dspy_integration.overlay.call_context import active, find
+from snakepit_bridge.dspy_integration.targets.generation import TEXT, Fit
 from snakepit_bridge.exceptions import BindingError
 
 _NAMES = ("ChatAdapter", "JSONAdapter", "XMLAdapter")

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import dspy
 
-from snakepit_bridge.dspy_integration.adapters import adapter_fit
-from snakepit_bridge.dspy_integration.binding import Target
-from snakepit_bridge.dspy_integration.generation import COMMON, PARAMETERS, REFUSED, TEXT, Fit
-from snakepit_bridge.dspy_integration.paths import Step, depth, follow, parse, render, unknown
-from snakepit_bridge.dspy_integration.plain_attributes import (
+from snakepit_bridge.dspy_integration.overlay.binding import Target
+from snakepit_bridge.dspy_integration.targets.adapters import adapter_fit
+from snakepit_bridge.dspy_integration.targets.generation import COMMON, PARAMETERS, REFUSED, TEXT, Fit
+from snakepit_bridge.dspy_integration.targets.paths import Step, depth, follow, parse, render, unknown
+from snakepit_bridge.dspy_integration.targets.plain_attributes import (
     attribute_fit,
     has_plain,
     holds_lm,
@@ -20,9 +20,9 @@ from snakepit_bridge.dspy_integration.plain_attributes import (
     own_name,
     plain_value,
 )
-from snakepit_bridge.dspy_integration.prompts import demos_fit, tasks_of
-from snakepit_bridge.dspy_integration.tables import Tables
-from snakepit_bridge.dspy_integration.toolsets import agent_of, tools_fit
+from snakepit_bridge.dspy_integration.targets.prompts import demos_fit, tasks_of
+from snakepit_bridge.dspy_integration.targets.registries import Tables
+from snakepit_bridge.dspy_integration.targets.toolsets import agent_of, tools_fit
 from snakepit_bridge.exceptions import BindingError
 
 GENERATION = (*COMMON, "model", "lm", "instructions", "demos", "adapter")

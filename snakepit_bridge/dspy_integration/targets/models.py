@@ -8,7 +8,7 @@ from typing import Any
 
 import dspy
 
-from snakepit_bridge.dspy_integration.generation import REFUSED
+from snakepit_bridge.dspy_integration.targets.generation import REFUSED
 from snakepit_bridge.exceptions import ModelNotAllowedError
 
 _NAME = re.compile(r"[\w@+-][\w.:@+-]*(/[\w@+-][\w.:@+-]*)*")

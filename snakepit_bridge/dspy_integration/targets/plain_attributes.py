@@ -9,9 +9,9 @@ from typing import Any
 
 import dspy
 
-from snakepit_bridge.dspy_integration.attributes import NameOverlay
-from snakepit_bridge.dspy_integration.binding import MISSING
-from snakepit_bridge.dspy_integration.generation import REFUSED, TEXT, Fit
+from snakepit_bridge.dspy_integration.overlay.binding import MISSING
+from snakepit_bridge.dspy_integration.overlay.descriptors import NameOverlay
+from snakepit_bridge.dspy_integration.targets.generation import REFUSED, TEXT, Fit
 
 _NUMBER = Fit(
     frozenset({"integer", "float", "choice"}), "a number, as it is now", lambda value: _only(value, int, float)

@@ -8,9 +8,9 @@ from typing import Any
 
 import dspy
 
-from snakepit_bridge.dspy_integration.envelope import dump, load
-from snakepit_bridge.dspy_integration.generation import Fit
-from snakepit_bridge.dspy_integration.paths import Step, render
+from snakepit_bridge.dspy_integration.serialization import dump, load
+from snakepit_bridge.dspy_integration.targets.generation import Fit
+from snakepit_bridge.dspy_integration.targets.paths import Step, render
 from snakepit_bridge.exceptions import BindingError
 
 # DSPy makes a new class for each change of a signature (about 220 us, 50 KB), and compares signatures by identity.

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import dspy
 
-from snakepit_bridge.dspy_integration.generation import Fit
+from snakepit_bridge.dspy_integration.targets.generation import Fit
 from snakepit_bridge.exceptions import BindingError
 
 Tools = Mapping[str, Any]
