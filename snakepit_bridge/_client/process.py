@@ -5,18 +5,26 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
+from typing import Protocol
 
 __all__ = ["adopt", "forked_after_connecting"]
 
-_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+
+class Adopted(Protocol):
+    """What is looked after here: a session."""
+
+    def forked(self) -> bool:
+        """This process is a forked child; tells whether there is a connection."""
+
+    def close(self) -> None:
+        """This process is about to end."""
+
+
+_sessions: weakref.WeakSet[Adopted] = weakref.WeakSet()
 _forked_after_connecting = False
 
 
-def adopt(session: Session) -> None:
+def adopt(session: Adopted) -> None:
     """Sees to a session from now on."""
     _sessions.add(session)
 

@@ -1,13 +1,12 @@
-"""The session as a context and its twin share it: the connection, the life it speaks to, the mirror."""
+"""One session of one client: its connection, the incarnation that it speaks to, and the rpcs it sends."""
 
 from __future__ import annotations
 
-import builtins
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
@@ -18,12 +17,7 @@ from snakepit_bridge._client.backoff import jittered
 from snakepit_bridge._client.grpc_errors import translate, unsupported
 from snakepit_bridge._client.metadata import new_request_id, sent_with
 from snakepit_bridge._client.settings import Settings, refuse_pickle, user
-from snakepit_bridge._client.transport import API_VERSION, ASYNCIO, BLOCKING, Connection, Waiting, finish, in_thread
-from snakepit_bridge._tools.serving import Serving
-from snakepit_bridge._variables import operations as writes
-from snakepit_bridge._variables import reads
-from snakepit_bridge._variables.freshness import Freshness
-from snakepit_bridge._variables.mirror import Feed, Mirror, Snapshot
+from snakepit_bridge._client.transport import API_VERSION, ASYNCIO, Connection, Waiting, in_thread
 from snakepit_bridge.exceptions import (
     BridgeError,
     ForkedProcessError,
@@ -31,10 +25,8 @@ from snakepit_bridge.exceptions import (
     SessionClosedError,
 )
 from snakepit_bridge.v1 import server_pb2, session_pb2
-from snakepit_bridge.v1 import variable_pb2 as pb
 
 if TYPE_CHECKING:
-    from snakepit_bridge._variables.variables import Outcome, Variable
     from snakepit_bridge.server import LocalServer
 
 T = TypeVar("T")
@@ -43,8 +35,8 @@ CLOSE_SECONDS = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 
-class Session:
-    """One session of one context pair. Usable from every thread and event loop at once."""
+class SessionClient:
+    """One session of one client. Usable from every thread and event loop at once."""
 
     def __init__(
         self, address: str, session_id: str | None, settings: Settings, launch: Callable[[], LocalServer] | None = None
@@ -56,7 +48,6 @@ class Session:
         self.author = f"{user()}/{os.getpid()}"
         self.closing = threading.Event()
         self.revision = 0
-        self.mirror = Mirror()
         # The life this context speaks to, pinned at the first open: reads and writes never move to another one.
         self.incarnation = b""
         # None until the server has told.
@@ -70,8 +61,6 @@ class Session:
         self._forked = False
         self._lock = threading.Lock()
         self._streams: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._freshness = Freshness(self)
-        self.serving = Serving(self)
         process.adopt(self)
 
     # A channel can be neither copied nor sent; whoever copies a program shares its session.
@@ -202,6 +191,9 @@ class Session:
             with self._lock:
                 self.revision = max(self.revision, revision)
 
+    def wrote(self, revision: int, changed: Iterable[str]) -> None:
+        """Called with each acknowledged write of this client and the names that it changed; for a mirror."""
+
     def adopt(self, stream: Any) -> None:
         """Has `stream.close(timeout)` called when this session closes."""
         self._streams.add(stream)
@@ -215,7 +207,7 @@ class Session:
         if self._forked:
             return
         deadline = time.monotonic() + CLOSE_SECONDS
-        self.mirror.feeds(Feed.DOWN)
+        self._on_close()
         for stream in list(self._streams):
             stream.close(max(deadline - time.monotonic(), 0))
         if self._connection is not None:
@@ -223,6 +215,9 @@ class Session:
         if self._local is not None:
             # At once if it runs; when it has started if it is still starting.
             self._local.add_done_callback(_close_server)
+
+    def _on_close(self) -> None:
+        """What else ends with this session, before its streams do."""
 
     async def close_async(self) -> None:
         """`close`, without blocking the running loop."""
@@ -233,59 +228,7 @@ class Session:
         """In a forked child: refuses what comes next, leaves the parent's channel alone; tells whether there is one."""
         self._forked = True
         self._lock = threading.Lock()
-        self.mirror.abandon()
         return self._connection is not None
-
-    def track(self, names: Iterable[str]) -> None:
-        """These names belong to the mirror from now on; counted, so that every `track` needs its `untrack`."""
-        if self.mirror.track(names):
-            self._freshness.refilter()
-
-    def untrack(self, names: Iterable[str]) -> None:
-        """Undoes one `track`."""
-        self.mirror.untrack(names)
-
-    def newest(self) -> Snapshot | None:
-        """The newest mirror state, without any rpc."""
-        return self.mirror.newest
-
-    def take(self) -> Snapshot:
-        """One snapshot for a forward; blocking, from any thread. Raises what `freshness` says."""
-        live = self.mirror.live
-        if live is not None and time.monotonic() < self._freshness.live_until:
-            return live
-        return finish(self._freshness.take(BLOCKING))
-
-    async def take_async(self) -> Snapshot:
-        """One snapshot for a forward."""
-        live = self.mirror.live
-        if live is not None and time.monotonic() < self._freshness.live_until:
-            return live
-        return await self._freshness.take(ASYNCIO)
-
-    def describe(self, names: Sequence[str], *, allow_missing: bool = False) -> dict[str, Variable]:
-        """Variables with their specs, by one rpc."""
-        return finish(reads.describe(self, BLOCKING, names, allow_missing=allow_missing))
-
-    async def describe_async(self, names: Sequence[str], *, allow_missing: bool = False) -> dict[str, Variable]:
-        """Variables with their specs, by one rpc."""
-        return await reads.describe(self, ASYNCIO, names, allow_missing=allow_missing)
-
-    def list(self, pattern: str = "") -> builtins.list[Variable]:
-        """The variables whose name matches a glob, by name."""
-        return finish(reads.list_variables(self, BLOCKING, pattern))
-
-    async def list_async(self, pattern: str = "") -> builtins.list[Variable]:
-        """The variables whose name matches a glob, by name."""
-        return await reads.list_variables(self, ASYNCIO, pattern)
-
-    def write(self, operations: Sequence[pb.Operation], reason: str = "") -> builtins.list[Outcome]:
-        """One atomic write; build operations with `Batch`."""
-        return finish(writes.write(self, BLOCKING, operations, reason))
-
-    async def write_async(self, operations: Sequence[pb.Operation], reason: str = "") -> builtins.list[Outcome]:
-        """One atomic write; build operations with `Batch`."""
-        return await writes.write(self, ASYNCIO, operations, reason)
 
 
 def _close_server(starting: Future[LocalServer]) -> None:

@@ -11,7 +11,7 @@ from snakepit_bridge._tools.models import Retry
 from snakepit_bridge._variables.display import facts
 
 if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._context.session import Session
 
 __all__ = ["AnyContext", "Declaration"]
 

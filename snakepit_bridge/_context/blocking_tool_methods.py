@@ -15,7 +15,7 @@ from snakepit_bridge._tools.serving import DRAIN_SECONDS
 from snakepit_bridge._tools.stream import BlockingToolStream
 
 if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._context.session import Session
 
 __all__ = ["BlockingToolCalls", "BlockingToolMethods"]
 

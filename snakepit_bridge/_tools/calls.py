@@ -20,7 +20,7 @@ from snakepit_bridge.v1 import tool_pb2 as pb
 
 if TYPE_CHECKING:
     from snakepit_bridge._client.metadata import Metadata
-    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._client.session import SessionClient
     from snakepit_bridge._client.transport import Waiting
 
 _PAGE = 1000
@@ -55,7 +55,7 @@ class Request:
 
     __slots__ = ("_session", "message", "metadata", "request_id", "within")
 
-    def __init__(self, session: Session, tool: str, arguments: Mapping[str, Any], options: CallOptions) -> None:
+    def __init__(self, session: SessionClient, tool: str, arguments: Mapping[str, Any], options: CallOptions) -> None:
         message = pb.CallToolRequest(
             session_id=session.session_id,
             incarnation=session.incarnation,
@@ -97,7 +97,7 @@ class Request:
 
 
 async def call(
-    session: Session, waiting: Waiting, tool: str, arguments: Mapping[str, Any], options: CallOptions
+    session: SessionClient, waiting: Waiting, tool: str, arguments: Mapping[str, Any], options: CallOptions
 ) -> Any:
     """Calls a tool and gives what it returned; raises as `SessionContext.call_tool` says."""
     await session.open(waiting)
@@ -115,7 +115,7 @@ async def call(
     return decode(reply.result)
 
 
-async def list_tools(session: Session, waiting: Waiting, pattern: str) -> list[Tool]:
+async def list_tools(session: SessionClient, waiting: Waiting, pattern: str) -> list[Tool]:
     """The tools that the session can call, whose name matches a glob, by name."""
     await session.open(waiting)
     tools: list[Tool] = []
@@ -135,14 +135,14 @@ async def list_tools(session: Session, waiting: Waiting, pattern: str) -> list[T
             return tools
 
 
-async def status(session: Session, waiting: Waiting, tool: str) -> ToolStatus:
+async def status(session: SessionClient, waiting: Waiting, tool: str) -> ToolStatus:
     """One tool, who runs it, and how it fares."""
     await session.open(waiting)
     request = pb.GetToolRequest(session_id=session.session_id, incarnation=session.incarnation, tool=tool)
     return status_from_wire(await session.call(waiting, session.connection.tool.GetTool, request))
 
 
-async def cancel(session: Session, waiting: Waiting, call_id: str) -> bool:
+async def cancel(session: SessionClient, waiting: Waiting, call_id: str) -> bool:
     """Cancels a call; tells whether that ended it."""
     await session.open(waiting)
     request = pb.CancelCallRequest(
@@ -151,7 +151,7 @@ async def cancel(session: Session, waiting: Waiting, call_id: str) -> bool:
     return (await session.call(waiting, session.connection.tool.CancelCall, request)).cancelled
 
 
-async def call_status(session: Session, waiting: Waiting, call_id: str) -> CallStatus:
+async def call_status(session: SessionClient, waiting: Waiting, call_id: str) -> CallStatus:
     """How a call stands, or ended."""
     await session.open(waiting)
     request = pb.GetCallRequest(session_id=session.session_id, incarnation=session.incarnation, call_id=call_id)

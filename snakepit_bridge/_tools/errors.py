@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import builtins
 import traceback
-from functools import lru_cache
 from pathlib import Path
 
-from snakepit_bridge.exceptions import BridgeError, ToolFailedError
+from snakepit_bridge.exceptions import BridgeError, ToolFailedError, builtin_exception, failed_class
 from snakepit_bridge.v1 import tool_pb2 as pb
 
 _MESSAGE_CHARACTERS = 16_384
 _TRACEBACK_CHARACTERS = 65_536
 _OURS = str(Path(__file__).parents[1])
-# A coroutine that raises one of these is taken for one that has ended.
-_ENDS = (StopIteration, StopAsyncIteration)
 
 
 def failure_to_wire(error: BaseException, *, with_traceback: bool = False) -> pb.ToolFailure:
@@ -35,7 +31,7 @@ def failure_from_wire(
 ) -> ToolFailedError:
     """The exception for a failed call."""
     # Only built-in names matter here, and none has a comma.
-    bases = tuple(name for name in failure.bases if _builtin(name) is not None)
+    bases = tuple(name for name in failure.bases if builtin_exception(name) is not None)
     facts = {
         "tool": tool,
         "call": call_id,
@@ -47,30 +43,6 @@ def failure_from_wire(
     }
     said = f"{failure.type}: {failure.message}" if failure.message else failure.type
     return failed_class(bases)(f"tool {tool!r} failed with {said}", facts, request_id=request_id)
-
-
-@lru_cache(maxsize=256)
-def failed_class(bases: tuple[str, ...]) -> type[ToolFailedError]:
-    """The ToolFailedError that is also each of the built-in exceptions named, as far as Python can combine them."""
-    known = [found for name in bases if (found := _builtin(name)) is not None]
-    nearest = [found for index, found in enumerate(known) if not any(issubclass(k, found) for k in known[:index])]
-    for mixed in (nearest, *([single] for single in known)) if known else ():
-        try:
-            made = type("ToolFailedError", (ToolFailedError, *mixed), {"__module__": ToolFailedError.__module__})
-            made("")
-        except TypeError:
-            # Their layouts do not go together, or such an exception wants more than a message.
-            continue
-        made.__doc__ = ToolFailedError.__doc__
-        return made
-    return ToolFailedError
-
-
-def _builtin(name: str) -> type[Exception] | None:
-    found = getattr(builtins, name, None)
-    if not isinstance(found, type) or not issubclass(found, Exception) or found is Exception:
-        return None
-    return None if issubclass(found, _ENDS) else found
 
 
 def _said(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from contextvars import Context
 from dataclasses import dataclass
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from snakepit_bridge._client.current_call import CURRENT, RunningCall
 from snakepit_bridge._client.traces import carry_on
@@ -22,9 +22,6 @@ from snakepit_bridge._tools.models import ToolResult
 from snakepit_bridge._tools.size_limits import Kept, check_size
 from snakepit_bridge._variables.values import decode
 from snakepit_bridge.v1 import tool_pb2 as pb
-
-if TYPE_CHECKING:
-    from snakepit_bridge._tools.worker_stream import Link
 
 __all__ = ["Offer", "Run"]
 
@@ -41,6 +38,16 @@ class Offer:
     declared: Declared
     context: Context
     loop: AbstractEventLoop | None
+
+
+class Link(Protocol):
+    """The worker's stream, as an invocation uses it."""
+
+    value_bytes: int
+    runs: dict[int, Run]
+
+    def send(self, message: pb.ServeToolsRequest) -> None:
+        """Sends it after what was sent before."""
 
 
 class Run:

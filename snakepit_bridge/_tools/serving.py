@@ -23,7 +23,7 @@ from snakepit_bridge.exceptions import InvalidRequestError
 from snakepit_bridge.v1 import tool_pb2 as pb
 
 if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._client.session import SessionClient
 
 __all__ = ["DRAIN_SECONDS", "Serving"]
 
@@ -39,7 +39,7 @@ class Serving:
         label: what and where they are, for people.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SessionClient) -> None:
         self.worker_id = session.client_id
         self.label = f"{session.author} on {socket.gethostname()}"
         self._session = session

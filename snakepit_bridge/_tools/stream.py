@@ -21,7 +21,7 @@ from snakepit_bridge.exceptions import BridgeError
 from snakepit_bridge.v1 import tool_pb2 as pb
 
 if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._client.session import SessionClient
 
 __all__ = ["BlockingToolStream", "ToolStream"]
 
@@ -33,7 +33,7 @@ _BUFFERED_BYTES = 1024 * 1024
 class _Pump:
     """One daemon thread per stream, with a bounded buffer that any thread or loop may read."""
 
-    def __init__(self, session: Session, request: Request) -> None:
+    def __init__(self, session: SessionClient, request: Request) -> None:
         self.result: Any = None
         self._session = session
         self._request = request
@@ -134,7 +134,7 @@ class _Pump:
 
 
 class _AnyToolStream:
-    def __init__(self, session: Session, tool: str, arguments: Mapping[str, Any], options: CallOptions) -> None:
+    def __init__(self, session: SessionClient, tool: str, arguments: Mapping[str, Any], options: CallOptions) -> None:
         self._session = session
         self._asked = (tool, arguments, options)
         self._pump: _Pump | None = None

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from snakepit_bridge._client.backoff import jittered
+from snakepit_bridge._client.backoff import FIRST_PAUSE, LONGEST_PAUSE, jittered
 from snakepit_bridge._tools.invocation import Offer
 from snakepit_bridge._tools.worker_stream import Link
 from snakepit_bridge._tools.worker_threads import Threads
-from snakepit_bridge._variables.mirror_stream import FIRST_PAUSE, LONGEST_PAUSE
 from snakepit_bridge.exceptions import (
     BridgeError,
     CallTimeoutError,
@@ -25,7 +24,7 @@ from snakepit_bridge.exceptions import (
 from snakepit_bridge.v1 import tool_pb2 as pb
 
 if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._client.session import SessionClient
     from snakepit_bridge._client.transport import Waiting
 
 __all__ = ["Worker"]
@@ -52,7 +51,7 @@ class Worker:
         ended: done when it serves no more; with an exception if that is none of our doing.
     """
 
-    def __init__(self, session: Session, hello: pb.WorkerHello) -> None:
+    def __init__(self, session: SessionClient, hello: pb.WorkerHello) -> None:
         self.ended: Future[None] = Future()
         self._session = session
         self._hello = hello

@@ -18,7 +18,7 @@ from snakepit_bridge.exceptions import BridgeError
 from snakepit_bridge.v1 import tool_pb2 as pb
 
 if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._client.session import SessionClient
     from snakepit_bridge._tools.worker_threads import Threads
 
 __all__ = ["Answered", "Link"]
@@ -47,7 +47,7 @@ class Link:
     loop nor threads that are all taken make a worker look dead.
     """
 
-    def __init__(self, session: Session, hello: pb.WorkerHello, threads: Threads, owner: Owner) -> None:
+    def __init__(self, session: SessionClient, hello: pb.WorkerHello, threads: Threads, owner: Owner) -> None:
         self.request_id = new_request_id()
         self.welcomed = False
         self.value_bytes = 0

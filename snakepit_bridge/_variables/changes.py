@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from snakepit_bridge._variables.display import table
-from snakepit_bridge._variables.redacted import record_repr
+from snakepit_bridge._variables.display import record_repr, table
 from snakepit_bridge._variables.values import decode
 from snakepit_bridge._variables.variables import Author, author_from_wire, kind_from_wire
 from snakepit_bridge.v1 import variable_pb2 as pb

@@ -1,18 +1,19 @@
-"""How records look in a notebook: as small tables in which no secret stands and nothing is markup."""
+"""How values and records are shown: short, without secrets, and in a notebook as tables without markup."""
 
 from __future__ import annotations
 
+import dataclasses
+import reprlib
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
-from snakepit_bridge._variables.redacted import WITHHELD
-from snakepit_bridge._variables.short_repr import Brief
-
-__all__ = ["Listing", "facts", "table"]
+__all__ = ["WITHHELD", "Brief", "Listing", "facts", "record_repr", "table"]
 
 T = TypeVar("T")
+
+WITHHELD = "(secret)"
 
 _COLUMNS = {
     "Variable": ("name", "type", "value", "version", "updated_at", "updated_by", "reason"),
@@ -21,7 +22,33 @@ _COLUMNS = {
 }
 _ROWS = 100
 _LONGEST = 200
+
+
+class Brief(reprlib.Repr):
+    """Reprs that do not grow with their value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = 400
+
+    def repr_bytes(self, value: bytes, _level: int) -> str:
+        """The first bytes."""
+        return repr(value[: self.maxother])
+
+    def repr_ndarray(self, value: Any, _level: int) -> str:
+        """An array's type and shape."""
+        return f"{value.dtype}{list(value.shape)}"
+
+
 _brief = Brief()
+
+
+def record_repr(record: Any, *, secret: bool) -> str:
+    """The repr of a dataclass, without its `value` and its `old` one if those are secrets."""
+    shown = {field.name: repr(getattr(record, field.name)) for field in dataclasses.fields(record) if field.repr}
+    if secret:
+        shown |= {name: WITHHELD for name in ("value", "old") if name in shown}
+    return f"{type(record).__name__}({', '.join(f'{name}={text}' for name, text in shown.items())})"
 
 
 class Listing(list[T]):

@@ -8,13 +8,13 @@ import time
 from typing import TYPE_CHECKING
 
 from snakepit_bridge._client.backoff import jittered
-from snakepit_bridge._variables.mirror import Snapshot, known, merge
+from snakepit_bridge._variables.mirror import Mirror, Snapshot, known, merge
 from snakepit_bridge._variables.mirror_stream import MirrorFeed
 from snakepit_bridge.exceptions import BridgeError, CallTimeoutError, ServerUnavailableError
 from snakepit_bridge.v1 import variable_pb2 as pb
 
 if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._client.session import SessionClient
     from snakepit_bridge._client.transport import Waiting
 
 logger = logging.getLogger("snakepit_bridge.freshness")
@@ -28,10 +28,10 @@ _FIRST_REST, _LONGEST_REST = 0.25, 5.0
 class Freshness:
     """Gives each forward its snapshot. Usable from every thread and loop at once."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SessionClient, mirror: Mirror) -> None:
         self._session = session
-        self._mirror = session.mirror
-        self._feed = MirrorFeed(session, self)
+        self._mirror = mirror
+        self._feed = MirrorFeed(session, mirror, self)
         self._lock = threading.Lock()
         # Until when the stream, silent since, still counts as connected.
         self.live_until = 0.0

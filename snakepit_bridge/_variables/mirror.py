@@ -15,7 +15,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
-from snakepit_bridge._variables.redacted import record_repr
+from snakepit_bridge._variables.display import record_repr
 from snakepit_bridge._variables.values import decode
 from snakepit_bridge.v1 import variable_pb2 as pb
 

@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 
-from snakepit_bridge._client.backoff import jittered
+from snakepit_bridge._client.backoff import FIRST_PAUSE, LONGEST_PAUSE, jittered
 from snakepit_bridge._client.metadata import new_request_id, sent_with
-from snakepit_bridge._variables.mirror import Feed, Snapshot, known, merge
+from snakepit_bridge._variables.mirror import Feed, Mirror, Snapshot, known, merge
 from snakepit_bridge.exceptions import BridgeError
 from snakepit_bridge.v1 import variable_pb2 as pb
 
 if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
-    from snakepit_bridge._variables.freshness import Freshness
+    from snakepit_bridge._client.session import SessionClient
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+
+class Receiver(Protocol):
+    """Who is told what the stream says."""
+
+    def install(self, candidate: Snapshot, base: Snapshot | None) -> None:
+        """A snapshot came, merged into `base`."""
+
+    def heard(self) -> None:
+        """Something came, and all of it is installed."""
 
 
 class MirrorFeed:
     """Watches the tracked names and merges what changes; begins again, from where it was, whenever the stream ends."""
 
-    def __init__(self, session: Session, freshness: Freshness) -> None:
+    def __init__(self, session: SessionClient, mirror: Mirror, receiver: Receiver) -> None:
         self._session = session
-        self._mirror = session.mirror
-        self._freshness = freshness
+        self._mirror = mirror
+        self._receiver = receiver
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -125,8 +132,8 @@ class MirrorFeed:
                 if parts:
                     before, state = state, merge(session.session_id, state, tracked, parts)
                     parts = []
-                    self._freshness.install(state, before or newest)
-                self._freshness.heard()
+                    self._receiver.install(state, before or newest)
+                self._receiver.heard()
                 self._mirror.feeds(Feed.UP)
         except (grpc.RpcError, BridgeError):
             # Why it ended does not matter here: a forward that cannot be served from the mirror asks by itself, and

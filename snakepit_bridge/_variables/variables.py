@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from snakepit_bridge._variables.constraints import constraints_from_wire, constraints_to_wire
-from snakepit_bridge._variables.display import table
-from snakepit_bridge._variables.redacted import record_repr
+from snakepit_bridge._variables.display import record_repr, table
 from snakepit_bridge._variables.values import decode
 from snakepit_bridge.exceptions import InvalidRequestError, TypeMismatchError
 from snakepit_bridge.v1 import variable_pb2 as pb

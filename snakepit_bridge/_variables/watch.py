@@ -12,13 +12,13 @@ from snakepit_bridge._variables.changes import Change
 from snakepit_bridge._variables.watch_stream import Pump
 
 if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._client.session import SessionClient
 
 
 class _AnyWatch:
     def __init__(
         self,
-        session: Session,
+        session: SessionClient,
         pattern: str,
         names: Sequence[str],
         after: int,

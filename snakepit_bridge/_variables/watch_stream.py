@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from snakepit_bridge._client.backoff import jittered
+from snakepit_bridge._client.backoff import FIRST_PAUSE, LONGEST_PAUSE, jittered
 from snakepit_bridge._client.metadata import new_request_id, sent_with
 from snakepit_bridge._variables.changes import Change, Teller
-from snakepit_bridge._variables.mirror_stream import FIRST_PAUSE, LONGEST_PAUSE
 from snakepit_bridge.exceptions import BridgeError, CompactedError, ServerUnavailableError
 from snakepit_bridge.v1 import variable_pb2 as pb
 
 if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._client.session import SessionClient
     from snakepit_bridge._client.transport import Waiting
 
 # Changes held for a slow reader; beyond it the stream is not read on, and the server holds them back.
@@ -30,7 +29,7 @@ _BUFFERED = 1024
 class Pump:
     """One daemon thread per watch, with a bounded buffer that any thread or loop may read."""
 
-    def __init__(self, session: Session, pattern: str, names: Sequence[str], after: int, *, resume: bool) -> None:
+    def __init__(self, session: SessionClient, pattern: str, names: Sequence[str], after: int, *, resume: bool) -> None:
         self.started = False
         self.revision = after
         self._session = session

@@ -49,10 +49,11 @@ from snakepit_bridge.dspy_integration.modules.variable_module import VariableMod
 from snakepit_bridge.dspy_integration.optimizing.freezing import freeze, freeze_async
 from snakepit_bridge.dspy_integration.optimizing.publishing import Published, publish, publish_async
 from snakepit_bridge.dspy_integration.overlay.binding import Var
-from snakepit_bridge.dspy_integration.overlay.call_context import revision_of, snapshot
+from snakepit_bridge.dspy_integration.overlay.call_context import snapshot
 from snakepit_bridge.dspy_integration.overlay.context_copy import carry
 from snakepit_bridge.dspy_integration.overlay.live_compile import LiveProgramWarning
 from snakepit_bridge.dspy_integration.programs.serving import serve_program, serve_program_async
+from snakepit_bridge.dspy_integration.revisions import revision_of
 from snakepit_bridge.dspy_integration.serialization import dump, load
 from snakepit_bridge.dspy_integration.targets.registries import Tables
 from snakepit_bridge.exceptions import BindingError, EnvelopeError, ModelNotAllowedError, UnknownModuleError

@@ -19,15 +19,17 @@ from snakepit_bridge.dspy_integration.binding.plan import (
     refuse_idle,
     session_for,
 )
-from snakepit_bridge.dspy_integration.overlay.binding import MISSING, Binding, Refresh, Var, drop_released
+from snakepit_bridge.dspy_integration.overlay.binding import Binding, Refresh, Var, drop_released
 from snakepit_bridge.dspy_integration.overlay.classes import discard_overlay, ensure_overlay
 from snakepit_bridge.dspy_integration.overlay.descriptors import install, install_tools
+from snakepit_bridge.dspy_integration.overlay.overlay import overlay_of, publish
 from snakepit_bridge.dspy_integration.overlay.program import Program
-from snakepit_bridge.dspy_integration.overlay.versions import lock, publish
-from snakepit_bridge.dspy_integration.overlay.view import Candidate, View, check_demos, overlay_of
+from snakepit_bridge.dspy_integration.overlay.versions import lock
+from snakepit_bridge.dspy_integration.overlay.view import Candidate, check_demos
 from snakepit_bridge.dspy_integration.targets.locate import Reached, Site
 from snakepit_bridge.dspy_integration.targets.models import ModelChoice
 from snakepit_bridge.dspy_integration.targets.registries import Tables, names_in
+from snakepit_bridge.dspy_integration.targets.target import MISSING
 from snakepit_bridge.dspy_integration.targets.toolsets import agent_of
 
 logger = logging.getLogger("snakepit_bridge.dspy_integration.binder")
@@ -179,7 +181,7 @@ def _commit(plan: Plan, found: Mapping[str, Variable]) -> None:
 def _publish(modules: Sequence[Any]) -> None:
     """Puts what was offered to modules and released by them into effect."""
     overlays = [overlay for overlay in map(overlay_of, modules) if overlay is not None]
-    ended = publish({overlay: View(overlay) for overlay in overlays})
+    ended = publish({overlay: overlay.new_view() for overlay in overlays})
     _emptied.extend(weakref.ref(module) for module in modules if _is_empty(module))
     if ended() is None:
         # No call in progress reads through them any more.

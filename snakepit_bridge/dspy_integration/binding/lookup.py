@@ -11,8 +11,8 @@ import dspy
 from snakepit_bridge.dspy_integration.binding.report import Effective, EffectiveTable
 from snakepit_bridge.dspy_integration.overlay.binding import Binding
 from snakepit_bridge.dspy_integration.overlay.call_context import active, find
+from snakepit_bridge.dspy_integration.overlay.overlay import overlay_of, reads_binding
 from snakepit_bridge.dspy_integration.overlay.program import Program
-from snakepit_bridge.dspy_integration.overlay.view import overlay_of, reads_binding
 from snakepit_bridge.dspy_integration.targets.locate import locate
 from snakepit_bridge.dspy_integration.targets.paths import render, unknown
 from snakepit_bridge.exceptions import BindingError, BridgeError

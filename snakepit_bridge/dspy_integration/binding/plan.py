@@ -8,12 +8,13 @@ from typing import Any
 
 import dspy
 
-from snakepit_bridge._client.session import Session
+from snakepit_bridge._context.session import Session
 from snakepit_bridge._variables.variables import Variable
-from snakepit_bridge.dspy_integration.overlay.binding import MISSING, Refresh, Target, Var
-from snakepit_bridge.dspy_integration.overlay.view import overlay_of
+from snakepit_bridge.dspy_integration.overlay.binding import Refresh, Var
+from snakepit_bridge.dspy_integration.overlay.overlay import overlay_of
 from snakepit_bridge.dspy_integration.targets.locate import Site, locate
 from snakepit_bridge.dspy_integration.targets.registries import USERS, Tables
+from snakepit_bridge.dspy_integration.targets.target import MISSING, Target
 from snakepit_bridge.exceptions import BindingError
 from snakepit_bridge.session_context import session_of
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from snakepit_bridge._variables.redacted import record_repr
+from snakepit_bridge._variables.display import record_repr
 from snakepit_bridge.dspy_integration.overlay.formatted import cut, width_of, written
 from snakepit_bridge.exceptions import BridgeError
 

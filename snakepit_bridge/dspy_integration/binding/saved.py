@@ -28,10 +28,11 @@ import dspy
 
 from snakepit_bridge.dspy_integration.binding.binder import bind, bind_async
 from snakepit_bridge.dspy_integration.binding.lookup import program_of
-from snakepit_bridge.dspy_integration.overlay.binding import MISSING, Binding, Var
+from snakepit_bridge.dspy_integration.overlay.binding import Binding, Var
 from snakepit_bridge.dspy_integration.overlay.formatted import written
-from snakepit_bridge.dspy_integration.overlay.view import overlay_of, reads_binding
+from snakepit_bridge.dspy_integration.overlay.overlay import overlay_of, reads_binding
 from snakepit_bridge.dspy_integration.targets.registries import USERS, Tables, names_in
+from snakepit_bridge.dspy_integration.targets.target import MISSING
 from snakepit_bridge.exceptions import BindingError
 
 logger = logging.getLogger("snakepit_bridge.dspy_integration.saved")

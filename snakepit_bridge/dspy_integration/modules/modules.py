@@ -7,14 +7,15 @@ from typing import Any, Unpack
 
 import dspy
 
-from snakepit_bridge._client.session import Session
+from snakepit_bridge._context.session import Session
 from snakepit_bridge.dspy_integration.binding.binder import bind, bind_async, unbind
 from snakepit_bridge.dspy_integration.binding.lookup import bindings, on_change
-from snakepit_bridge.dspy_integration.overlay.binding import MISSING, Var
+from snakepit_bridge.dspy_integration.overlay.binding import Var
 from snakepit_bridge.dspy_integration.overlay.classes import FlexOverlaid, Overlaid, PredictOverlaid, ensure_overlay
-from snakepit_bridge.dspy_integration.overlay.overlay import Overlay
+from snakepit_bridge.dspy_integration.overlay.overlay import Overlay, check_snapshot
 from snakepit_bridge.dspy_integration.targets.locate import refuse_reserved_fields
 from snakepit_bridge.dspy_integration.targets.registries import Tables
+from snakepit_bridge.dspy_integration.targets.target import MISSING
 from snakepit_bridge.exceptions import BindingError
 from snakepit_bridge.session_context import session_of
 
@@ -150,7 +151,7 @@ def _overlay(module: Any) -> Overlay:
 def _observed(module: Any, overlay: Overlay, session: Session, snapshot: Any) -> dict[str, tuple[Any, Any]]:
     changed: dict[str, tuple[Any, Any]] = {}
     view = overlay.view
-    view.check(module, session, snapshot)
+    check_snapshot(view, module, session, snapshot)
     for program in view.programs:
         changed |= program.observe(session, snapshot)
     overlay.held[session] = snapshot

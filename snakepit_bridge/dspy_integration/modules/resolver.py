@@ -7,7 +7,7 @@ from typing import Any
 
 import dspy
 
-from snakepit_bridge._variables.redacted import WITHHELD
+from snakepit_bridge._variables.display import WITHHELD
 from snakepit_bridge.dspy_integration.binding.binder import bind_async
 from snakepit_bridge.dspy_integration.binding.plan import Bindings
 from snakepit_bridge.dspy_integration.modules.modules import AWARE, VariableAwareMixin

@@ -11,14 +11,16 @@ import dspy
 
 from snakepit_bridge.dspy_integration.optimizing.freezing import plain_copy, served_by
 from snakepit_bridge.dspy_integration.optimizing.program_state import UNSENT, changed, equal, path_of, state_of
-from snakepit_bridge.dspy_integration.overlay.binding import MISSING, Binding
-from snakepit_bridge.dspy_integration.overlay.view import Slot, overlay_of
+from snakepit_bridge.dspy_integration.overlay.binding import Binding
+from snakepit_bridge.dspy_integration.overlay.overlay import overlay_of
+from snakepit_bridge.dspy_integration.overlay.view import Slot
 from snakepit_bridge.dspy_integration.targets.paths import Step, follow, render, walk
 from snakepit_bridge.dspy_integration.targets.prompts import demo_to_map, task_in
+from snakepit_bridge.dspy_integration.targets.target import MISSING
 from snakepit_bridge.exceptions import BindingError
 
 if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._context.session import Session
     from snakepit_bridge._variables.mirror import Snapshot
     from snakepit_bridge._variables.variables import Variable
 

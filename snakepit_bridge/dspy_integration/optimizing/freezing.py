@@ -15,12 +15,12 @@ from snakepit_bridge.dspy_integration.overlay.binding import Binding
 from snakepit_bridge.dspy_integration.overlay.call_context import active, find
 from snakepit_bridge.dspy_integration.overlay.classes import Overlaid, discard_overlay
 from snakepit_bridge.dspy_integration.overlay.descriptors import store
-from snakepit_bridge.dspy_integration.overlay.view import overlay_of
+from snakepit_bridge.dspy_integration.overlay.overlay import check_snapshot, overlay_of
 from snakepit_bridge.dspy_integration.targets.paths import walk
 from snakepit_bridge.exceptions import BindingError
 
 if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._context.session import Session
     from snakepit_bridge._variables.mirror import Snapshot
 
 P = TypeVar("P")
@@ -130,7 +130,7 @@ def _frozen(program: P, taken: Mapping[Session, Snapshot]) -> P:
         overlay = overlay_of(module)
         if overlay is not None and overlay.program is not None:
             for session, snapshot in taken.items():
-                overlay.view.check(module, session, snapshot)
+                check_snapshot(overlay.view, module, session, snapshot)
     copied = plain_copy(program, lambda binding: binding.value_in(taken[binding.session]))
     _warn_of_adapters(program, taken)
     remembered = {

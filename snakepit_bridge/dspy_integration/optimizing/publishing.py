@@ -8,20 +8,19 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from snakepit_bridge._client.transport import ASYNCIO, BLOCKING, finish
-from snakepit_bridge._variables import operations as writes
-from snakepit_bridge._variables import reads
+from snakepit_bridge._variables import operations
 from snakepit_bridge._variables.batch import Batch
 from snakepit_bridge._variables.mirror import Snapshot, VariableState
 from snakepit_bridge._variables.variables import Variable, infer_type
 from snakepit_bridge.dspy_integration.optimizing.diff import Findings, compare
 from snakepit_bridge.dspy_integration.optimizing.freezing import Record, plain_copy, records_of, variables_of
-from snakepit_bridge.dspy_integration.overlay.view import overlay_of, reads_binding
+from snakepit_bridge.dspy_integration.overlay.overlay import overlay_of, reads_binding
 from snakepit_bridge.dspy_integration.targets.paths import render, walk
 from snakepit_bridge.exceptions import BindingError, SessionExpiredError
 
 if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
     from snakepit_bridge._client.transport import Waiting
+    from snakepit_bridge._context.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ async def _publish(waiting: Waiting, program: Any, optimized: Any, *, partial: b
     seen: dict[Session, Snapshot] = {}
     described: dict[Session, Mapping[str, Variable]] = {}
     for session, names in wanted.items():
-        described[session] = await reads.describe(session, waiting, names, allow_missing=True)
+        described[session] = await operations.describe(session, waiting, names, allow_missing=True)
         record = remembered.get(session.session_id)
         seen[session] = await _seen(session, waiting, names, described[session], record)
     if followed:
@@ -102,7 +101,7 @@ async def _publish(waiting: Waiting, program: Any, optimized: Any, *, partial: b
     written: set[tuple[Session, str]] = set()
     for session, values in found.values.items():
         batch = _batch(session, values, seen[session], described[session])
-        outcomes = await writes.write(session, waiting, batch.operations, reason)
+        outcomes = await operations.write(session, waiting, batch.operations, reason)
         written = {(session, outcome.name) for outcome in outcomes if outcome.changed}
         revision = outcomes[0].revision
     return _report(program, written, found, revision)
@@ -128,7 +127,7 @@ async def _seen(
         if now is not None and version in {None, now.version}:
             states[name] = VariableState(name, now.value, now.version, now.revision, now.redacted)
             continue
-        history = await reads.history(session, waiting, name)
+        history = await operations.history(session, waiting, name)
         kept = next((one for one in history if one.version == version), None)
         # Where the history does not go back so far, what is there now stands in: a difference is then a conflict.
         found = kept if kept is not None else now

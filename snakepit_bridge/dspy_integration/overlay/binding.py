@@ -8,31 +8,20 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from snakepit_bridge._variables.redacted import WITHHELD
+from snakepit_bridge._variables.display import WITHHELD
 from snakepit_bridge.dspy_integration.overlay.formatted import written
-from snakepit_bridge.dspy_integration.targets.generation import OTHERS, Fit
-from snakepit_bridge.dspy_integration.targets.paths import Step, render
+from snakepit_bridge.dspy_integration.targets.generation import Fit
+from snakepit_bridge.dspy_integration.targets.target import MISSING, Target
 from snakepit_bridge.exceptions import BindingError, ModelNotAllowedError, VariableNotFoundError
 
 if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._context.session import Session
     from snakepit_bridge._variables.mirror import Snapshot, VariableState
     from snakepit_bridge._variables.variables import Variable
-    from snakepit_bridge.dspy_integration.overlay.program import Program
     from snakepit_bridge.dspy_integration.targets.models import ModelChoice
 
-
-class _Missing:
-    def __repr__(self) -> str:
-        return "MISSING"
-
-    def __reduce__(self) -> str:
-        return "MISSING"
-
-
-MISSING = _Missing()
 
 Refresh = Literal["call", "step"]
 
@@ -51,37 +40,6 @@ class Var:
     name: str
     default: Any = MISSING
     refresh: Refresh | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is bound: something of one object of the program.
-
-    Attributes:
-        owner: the steps from the program to that object.
-        kind: "parameter", "model", "instructions", "description", "demos", "tools", "adapter" or "attribute".
-        name: the parameter's, field's or attribute's name, "model" or "lm" for a model, else the kind.
-        said: "lm" or "self" where the name alone would have two meanings.
-    """
-
-    owner: tuple[Step, ...]
-    kind: str
-    name: str
-    said: str = ""
-
-    @property
-    def path(self) -> str:
-        """The target as `bindings` reports it."""
-        if self.kind == "description":
-            return render((*self.owner, "fields", (self.name,), "desc"))
-        # Without "lm" these names would not be understood again.
-        said = self.said or ("lm" if self.kind == "parameter" and self.name in OTHERS else "")
-        return render((*self.owner, said, self.name) if said else (*self.owner, self.name))
-
-    @property
-    def slot(self) -> tuple[str, str]:
-        """What of a module it gives: bindings of one slot are alternatives."""
-        return self.kind, "model" if self.kind == "model" else self.name
 
 
 _released: deque[tuple[Session, str]] = deque()
@@ -109,6 +67,13 @@ def drop_released() -> None:
         except IndexError:
             return
         session.untrack([name])
+
+
+class Observer(Protocol):
+    """The program that a binding is part of, as a view uses it."""
+
+    def observe(self, session: Session, snapshot: Snapshot) -> dict[str, tuple[Any, Any]]:
+        """Notes a snapshot that the program took; tells its callbacks what changed."""
 
 
 class Binding:
@@ -140,7 +105,7 @@ class Binding:
         self.described = described
         self.serial = next(_serials)
         self.callbacks: list[Callable[[str, Any, Any], object]] = []
-        self.program: Program | None = None
+        self.program: Observer | None = None
         # Of the tables that its value is looked up in, the names.
         self.needs: dict[str, list[str]] = {}
         self.lease = Lease(session, var.name)

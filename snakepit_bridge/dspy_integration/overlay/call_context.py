@@ -15,15 +15,14 @@ from dspy.dsp.utils.settings import thread_local_overrides
 from dspy.dsp.utils.utils import dotdict
 
 from snakepit_bridge._variables.mirror import Snapshot
+from snakepit_bridge.dspy_integration.overlay.versions import Edition
+from snakepit_bridge.dspy_integration.revisions import REVISION
 from snakepit_bridge.session_context import session_of
 
 if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
-    from snakepit_bridge.dspy_integration.overlay.overlay import Overlay
-    from snakepit_bridge.dspy_integration.overlay.versions import Edition
+    from snakepit_bridge._context.session import Session
 
 KEY = "_snakepit"
-_REVISION = "_snakepit_revision"
 
 
 class Scope:
@@ -50,7 +49,7 @@ class Scope:
         edition: Edition | None,
         *,
         pinned: bool = False,
-        opener: Overlay | None = None,
+        opener: object = None,
     ) -> None:
         self.edition = edition
         self.opener = opener
@@ -134,20 +133,9 @@ def end(scope: Scope | None, outer: Scope | None) -> None:
 
 
 def mark(result: Any, scope: Scope | None) -> None:
-    """Notes in a prediction the revision that it was made with. In an attribute: equal predictions share no state."""
+    """Notes in a prediction the revision that it was made with."""
     if scope is not None and isinstance(result, dspy.Prediction):
-        vars(result)[_REVISION] = scope.revision
-
-
-def revision_of(prediction: Any) -> int | None:
-    """The session's revision that an answer of a bound program was made with.
-
-    That of the snapshot which the outermost call took; under `refresh="step"` each predictor's own answer carries its
-    own. None if no bound program made it, or if only the defaults of its bindings were used. `copy.copy` and `deepcopy`
-    of a prediction keep it; `prediction.copy()` is a new one made of its fields, and has none.
-    """
-    revision: int | None = getattr(prediction, "__dict__", {}).get(_REVISION)
-    return revision
+        vars(result)[REVISION] = scope.revision
 
 
 class snapshot:  # noqa: N801 - used like a function

@@ -14,17 +14,19 @@ from typing import Any
 
 import dspy
 
-from snakepit_bridge.dspy_integration.overlay.binding import MISSING, Binding, same
+from snakepit_bridge.dspy_integration.overlay.binding import Binding, same
 from snakepit_bridge.dspy_integration.overlay.call_context import KEY, Scope, active, find
 from snakepit_bridge.dspy_integration.overlay.overlay import Overlay, detached
 from snakepit_bridge.dspy_integration.overlay.view import choose_model, demos_for
 from snakepit_bridge.dspy_integration.targets.models import with_parameters
+from snakepit_bridge.dspy_integration.targets.plain_attributes import Covering
 from snakepit_bridge.dspy_integration.targets.prompts import (
     description_of,
     replace_task,
     with_description,
     with_instructions,
 )
+from snakepit_bridge.dspy_integration.targets.target import MISSING
 from snakepit_bridge.exceptions import BindingError
 
 _storing: ContextVar[bool] = ContextVar("snakepit_storing", default=False)
@@ -196,7 +198,7 @@ class FlexLMOverlay(LMOverlay):
         return with_parameters(chosen or dspy.settings.lm, bound) if bound else chosen
 
 
-class NameOverlay:
+class NameOverlay(Covering):
     """A bound name on a module: a plain attribute (`rag.k`), or a generation name that DSPy has no attribute for.
 
     Outside a call it is the newest value this context has seen, without an rpc. On an instance that does not have the

@@ -15,10 +15,10 @@ from weakref import WeakSet
 import dspy
 from dspy.dsp.utils.settings import thread_local_overrides
 
-from snakepit_bridge.dspy_integration.overlay.call_context import KEY, end, enter, leave, mark
-from snakepit_bridge.dspy_integration.targets.adapters import adapted, adapted_async
+from snakepit_bridge.dspy_integration.overlay.call_context import KEY, active, end, enter, find, leave, mark
 
 if TYPE_CHECKING:
+    from snakepit_bridge.dspy_integration.overlay.binding import Binding
     from snakepit_bridge.dspy_integration.overlay.call_context import Scope
     from snakepit_bridge.dspy_integration.overlay.overlay import Overlay
 
@@ -146,3 +146,34 @@ async def _run_async_in_scope(  # noqa: PLR0917 - as above
         end(scope, outer)
     mark(result, scope)
     return result
+
+
+def adapted(run: Callable[..., Any], binding: Binding) -> Callable[..., Any]:
+    """A call of a module, with the adapter that a binding gives it. DSPy reads it from its settings only."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        adapter = _adapter_of(binding)
+        if adapter is None:
+            return run(*args, **kwargs)
+        with dspy.context(adapter=adapter):
+            return run(*args, **kwargs)
+
+    return call
+
+
+def adapted_async(run: Callable[..., Awaitable[Any]], binding: Binding) -> Callable[..., Awaitable[Any]]:
+    """`adapted`, for a coroutine function."""
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        adapter = _adapter_of(binding)
+        if adapter is None:
+            return await run(*args, **kwargs)
+        with dspy.context(adapter=adapter):
+            return await run(*args, **kwargs)
+
+    return call
+
+
+def _adapter_of(binding: Binding) -> Any:
+    found = find(active(), binding.session)
+    return None if found is None else binding.value_in(found.snapshot)

@@ -7,8 +7,7 @@ from typing import Any
 
 import dspy
 
-from snakepit_bridge._variables.redacted import WITHHELD
-from snakepit_bridge._variables.short_repr import Brief
+from snakepit_bridge._variables.display import WITHHELD, Brief
 
 
 def written(value: Any, longest: int, *, secret: bool) -> str:

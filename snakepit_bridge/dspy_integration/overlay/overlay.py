@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import dspy
 
 from snakepit_bridge._variables.mirror import Snapshot
-from snakepit_bridge.dspy_integration.overlay.binding import Binding
-from snakepit_bridge.dspy_integration.overlay.call_context import Scope, active, end, find, joined
+from snakepit_bridge.dspy_integration.overlay.binding import Binding, drop_released
+from snakepit_bridge.dspy_integration.overlay.call_context import KEY, Scope, active, end, find, joined
 from snakepit_bridge.dspy_integration.overlay.program import Program
-from snakepit_bridge.dspy_integration.overlay.versions import Edition, current, lock
-from snakepit_bridge.dspy_integration.overlay.view import Candidate, Slot, View
-from snakepit_bridge.exceptions import ServerUnavailableError
+from snakepit_bridge.dspy_integration.overlay.versions import Edition, begin, current, lock
+from snakepit_bridge.dspy_integration.overlay.view import Candidate, Slot, View, check_demos, choose_model
+from snakepit_bridge.exceptions import BridgeError, ServerUnavailableError
 
 if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._context.session import Session
 
 logger = logging.getLogger("snakepit_bridge.dspy_integration.overlay")
 
@@ -44,7 +48,7 @@ class Overlay:
         self.context: Any = None
         self.auto_sync = True
         self.held: dict[Session, Snapshot] = {}
-        self.newest_view = View(self)
+        self.newest_view = View(predictor=predictor)
         self.adapts = False
 
     def __copy__(self) -> Overlay:
@@ -68,13 +72,23 @@ class Overlay:
 
     def rebuild(self) -> None:
         """Puts what was removed by an assignment into effect, in the call that assigned it too."""
-        self.newest_view = View(self)
+        self.newest_view = self.new_view()
         scope = active()
         edition = scope.edition if scope is not None else None
         while edition is not None:
             if self in edition.replaced:
                 edition.replaced = {other: view for other, view in edition.replaced.items() if other is not self}
             edition = edition.next
+
+    def new_view(self) -> View:
+        """What it comes to now, as a view that is not in effect yet."""
+        return View(
+            predictor=self.predictor,
+            candidates=self.candidates,
+            names=self.names,
+            through=self.through,
+            own=self.program.bindings.values() if self.program is not None else (),
+        )
 
     @property
     def view(self) -> View:
@@ -87,7 +101,7 @@ class Overlay:
         """What holds for calls that began in an edition."""
         view, later = self.newest_view, edition
         while True:
-            replaced = later.replaced.get(self)
+            replaced: View | None = later.replaced.get(self)
             if replaced is not None:
                 return replaced
             if later.next is None:
@@ -156,7 +170,7 @@ class Overlay:
                     try:
                         snapshot = session.take()
                     except ServerUnavailableError as error:
-                        snapshot = view.defaults(module, session, error)
+                        snapshot = view.defaults(session, _read(module, view, session), error)
                 scope = self._opened(module, edition, session, snapshot, scope)
         except BaseException:
             end(scope, outer)
@@ -179,7 +193,7 @@ class Overlay:
                     try:
                         snapshot = await session.take_async()
                     except ServerUnavailableError as error:
-                        snapshot = view.defaults(module, session, error)
+                        snapshot = view.defaults(session, _read(module, view, session), error)
                 scope = self._opened(module, edition, session, snapshot, scope)
         except BaseException:
             end(scope, outer)
@@ -215,7 +229,7 @@ class Overlay:
                 # Only for what was bound since it was taken: of the rest the call around has its state already.
                 snapshot = joined(around.snapshot, snapshot)
             if view.checked.get(session) is not snapshot.variables:
-                view.accept(module, session, snapshot)
+                _accept(view, module, session, snapshot)
             return Scope(session, snapshot, scope, edition, pinned=pinned, opener=self)
         finally:
             # As in `open`.
@@ -229,3 +243,82 @@ def detached(binding: Binding) -> None:
         binding.path,
         binding.variable,
     )
+
+
+def publish(views: Mapping[Overlay, View]) -> ref[Edition]:
+    """Puts views into effect, for a call that begins from now on all of them at once. The caller holds the lock.
+
+    Where nothing was bound, calls in progress see what is bound now: otherwise a program that is bound while such a
+    call runs, and then used by it, would run unbound.
+
+    Returns:
+        The edition that has ended, by a reference that is dead if no call is in progress that began in it or before.
+    """
+    ended, begun = current(), Edition()
+    # First the note, then the view: `Overlay.view_at` reads them the other way round.
+    ended.replaced = {overlay: overlay.newest_view for overlay in views if overlay.newest_view.bindings}
+    ended.next = begun
+    for overlay, view in views.items():
+        overlay.newest_view = view
+    begin(begun)
+    return ref(ended)
+
+
+def overlay_of(module: Any) -> Overlay | None:
+    """The overlay of a module, or None while it has none."""
+    overlay: Overlay | None = vars(module).get(KEY)
+    return overlay
+
+
+def reads_binding(module: Any, binding: Binding) -> bool:
+    """Whether anything in a module still reads a binding: not once all was assigned something else."""
+    with lock:
+        found = [overlay_of(below) for _, below in module.named_sub_modules(type_=dspy.Module)]
+    return any(overlay is not None and overlay.serves(binding) for overlay in found)
+
+
+def _read(module: Any, view: View, session: Session) -> list[Binding]:
+    """The bindings of a session that something in a module reads."""
+    return [binding for binding in view.bindings if binding.session is session and reads_binding(module, binding)]
+
+
+def _accept(view: View, module: Any, session: Session, snapshot: Snapshot) -> None:
+    """Checks a snapshot that differs from the one before, and tells the callbacks."""
+    check_snapshot(view, module, session, snapshot)
+    for program in view.programs:
+        program.observe(session, snapshot)
+    drop_released()
+    view.checked[session] = snapshot.variables
+
+
+def check_snapshot(view: View, module: Any, session: Session, snapshot: Snapshot) -> None:
+    """Checks a snapshot whole, before any of it is used.
+
+    Raises:
+        VariableNotFoundError, BindingError, ModelNotAllowedError: it holds nothing for a binding, or something
+            that the binding's target does not take.
+    """
+    inside = False
+    for binding in view.bindings:
+        if binding.session is session:
+            try:
+                binding.check_in(snapshot)
+            except BridgeError:
+                if reads_binding(module, binding):
+                    raise
+                continue
+            inside = inside or binding.target.kind in {"model", "demos"}
+    if not inside:
+        return
+    with lock:
+        # A bind in another thread adds to the dicts that this walks.
+        modules = [below for _, below in module.named_sub_modules(type_=dspy.Module)]
+    for below in modules:
+        overlay = overlay_of(below)
+        if overlay is None:
+            continue
+        model, demos = overlay.view.model, overlay.view.demos
+        if model is not None and model.session is session:
+            choose_model(model, vars(below)["lm"], snapshot)
+        if demos is not None and demos.binding.session is session:
+            check_demos(demos, demos.binding.value_in(snapshot), vars(below)["signature"])

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from snakepit_bridge.dspy_integration.overlay import versions
-from snakepit_bridge.dspy_integration.overlay.binding import MISSING, Binding, Target, same
+from snakepit_bridge.dspy_integration.overlay.binding import Binding, same
 from snakepit_bridge.dspy_integration.overlay.formatted import written
+from snakepit_bridge.dspy_integration.targets.target import MISSING, Target
 
 if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
+    from snakepit_bridge._context.session import Session
     from snakepit_bridge._variables.mirror import Snapshot
 
 logger = logging.getLogger("snakepit_bridge.dspy_integration.program")

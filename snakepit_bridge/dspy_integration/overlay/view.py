@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dspy
 
 from snakepit_bridge._variables.mirror import Snapshot
-from snakepit_bridge.dspy_integration.overlay.binding import MISSING, Binding, drop_released
-from snakepit_bridge.dspy_integration.overlay.call_context import KEY, Scope, find
-from snakepit_bridge.dspy_integration.overlay.versions import lock
+from snakepit_bridge.dspy_integration.overlay.binding import Binding
+from snakepit_bridge.dspy_integration.overlay.call_context import Scope, find
 from snakepit_bridge.dspy_integration.targets.prompts import dropped_demos
-from snakepit_bridge.exceptions import BindingError, BridgeError, ServerUnavailableError
+from snakepit_bridge.dspy_integration.targets.target import MISSING
+from snakepit_bridge.exceptions import BindingError, ServerUnavailableError
 
 if TYPE_CHECKING:
-    from snakepit_bridge._client.session import Session
-    from snakepit_bridge.dspy_integration.overlay.overlay import Overlay
+    from snakepit_bridge._context.session import Session
 
 logger = logging.getLogger("snakepit_bridge.dspy_integration.view")
 
@@ -43,10 +43,18 @@ class Candidate(NamedTuple):
 class View:
     """What an overlay comes to, precomputed and immutable, so that a call in progress sees one state of it."""
 
-    def __init__(self, overlay: Overlay) -> None:
+    def __init__(
+        self,
+        *,
+        predictor: bool = False,
+        candidates: Mapping[Slot, Sequence[Candidate]] = MappingProxyType({}),
+        names: Mapping[str, Binding] = MappingProxyType({}),
+        through: Iterable[Binding] = (),
+        own: Iterable[Binding] = (),
+    ) -> None:
         winners = {
             slot: min(found, key=lambda candidate: (candidate.distance, -candidate.binding.serial))
-            for slot, found in overlay.candidates.items()
+            for slot, found in candidates.items()
         }
         self.winners = winners
         self.parameters = {name: won.binding for (kind, name), won in winners.items() if kind == "parameter"}
@@ -56,10 +64,9 @@ class View:
         self.descriptions = {name: won.binding for (kind, name), won in winners.items() if kind == "description"}
         self.tools = _binding(winners.get(("tools", "tools")))
         self.adapter = _binding(winners.get(("adapter", "adapter")))
-        self.names = dict(overlay.names)
-        own = overlay.program.bindings.values() if overlay.program is not None else ()
+        self.names = dict(names)
         found = [won.binding for won in winners.values()]
-        self.bindings = tuple(dict.fromkeys([*found, *self.names.values(), *overlay.through, *own]))
+        self.bindings = tuple(dict.fromkeys([*found, *self.names.values(), *through, *own]))
         programs = (binding.program for binding in self.bindings)
         self.programs = tuple(dict.fromkeys(program for program in programs if program is not None))
         self.sessions: tuple[Session, ...] = tuple(dict.fromkeys(binding.session for binding in self.bindings))
@@ -67,7 +74,7 @@ class View:
             session: frozenset(binding.variable for binding in self.bindings if binding.session is session)
             for session in self.sessions
         }
-        self.step = overlay.predictor and any(binding.step for binding in self.bindings)
+        self.step = predictor and any(binding.step for binding in self.bindings)
         self.checked: dict[Session, Mapping[str, Any]] = {}
         self.covering: Snapshot | None = None
 
@@ -85,49 +92,11 @@ class View:
             return True
         return False
 
-    def check(self, module: Any, session: Session, snapshot: Snapshot) -> None:
-        """Checks a snapshot whole, before any of it is used.
+    def defaults(self, session: Session, wanted: Sequence[Binding], error: ServerUnavailableError) -> Snapshot:
+        """The snapshot to go on with when none is to be had and each binding wanted has its default.
 
-        Raises:
-            VariableNotFoundError, BindingError, ModelNotAllowedError: it holds nothing for a binding, or something
-                that the binding's target does not take.
+        Else raises `error`.
         """
-        inside = False
-        for binding in self.bindings:
-            if binding.session is session:
-                try:
-                    binding.check_in(snapshot)
-                except BridgeError:
-                    if reads_binding(module, binding):
-                        raise
-                    continue
-                inside = inside or binding.target.kind in {"model", "demos"}
-        if not inside:
-            return
-        with lock:
-            # A bind in another thread adds to the dicts that this walks.
-            modules = [below for _, below in module.named_sub_modules(type_=dspy.Module)]
-        for below in modules:
-            overlay = overlay_of(below)
-            if overlay is None:
-                continue
-            model, demos = overlay.view.model, overlay.view.demos
-            if model is not None and model.session is session:
-                choose_model(model, vars(below)["lm"], snapshot)
-            if demos is not None and demos.binding.session is session:
-                check_demos(demos, demos.binding.value_in(snapshot), vars(below)["signature"])
-
-    def accept(self, module: Any, session: Session, snapshot: Snapshot) -> None:
-        """Checks a snapshot that differs from the one before, and tells the callbacks."""
-        self.check(module, session, snapshot)
-        for program in self.programs:
-            program.observe(session, snapshot)
-        drop_released()
-        self.checked[session] = snapshot.variables
-
-    def defaults(self, module: Any, session: Session, error: ServerUnavailableError) -> Snapshot:
-        """The snapshot to go on with when none is to be had and every binding has its default. Else raises `error`."""
-        wanted = [binding for binding in self.bindings if binding.session is session and reads_binding(module, binding)]
         if not wanted or any(binding.default is MISSING for binding in wanted):
             raise error
         logger.warning("using the defaults of %d bindings: %s", len(wanted), error)
@@ -164,16 +133,3 @@ def check_demos(found: Candidate, value: Any, signature: Any) -> None:
             f"output of the signature ({', '.join(signature.fields)}), so that DSPy would drop them from the prompt",
             {"path": binding.path, "variable": binding.variable},
         )
-
-
-def overlay_of(module: Any) -> Overlay | None:
-    """The overlay of a module, or None while it has none."""
-    overlay: Overlay | None = vars(module).get(KEY)
-    return overlay
-
-
-def reads_binding(module: Any, binding: Binding) -> bool:
-    """Whether anything in a module still reads a binding: not once all was assigned something else."""
-    with lock:
-        found = [overlay_of(below) for _, below in module.named_sub_modules(type_=dspy.Module)]
-    return any(overlay is not None and overlay.serves(binding) for overlay in found)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_args
 import dspy
 from pydantic import TypeAdapter, ValidationError
 
-from snakepit_bridge.dspy_integration.overlay.call_context import _REVISION, revision_of
+from snakepit_bridge.dspy_integration.revisions import REVISION, revision_of
 from snakepit_bridge.dspy_integration.serialization.walk import Form, Members, Writer, reason, shortened, type_name
 
 _MODELS = {
@@ -133,7 +133,7 @@ def _read_record(members: Members) -> Any:
         state["_lm_usage"] = members.value("usage")
         revision = members.value("revision", int, type(None))
         if revision is not None:
-            state[_REVISION] = revision
+            state[REVISION] = revision
     return made
 
 

@@ -6,14 +6,11 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from pydantic import ValidationError
 
 from snakepit_bridge.exceptions import EnvelopeError
-
-if TYPE_CHECKING:
-    from snakepit_bridge.dspy_integration.serialization.user_types import Classes
 
 TAG = "$dspy"
 
@@ -150,10 +147,20 @@ class Writer(Walk):
         return {TAG: form.tag, **form.write(self, value)}
 
 
+class NamedClasses(Protocol):
+    """The user's classes that an envelope may name."""
+
+    def find(self, members: Members, base: Any) -> Any:
+        """The class that a tagged object names, which has to be a subclass of `base`."""
+
+    def code_in(self, language: str) -> Any:
+        """The class of `dspy.Code[language]` that a given signature uses, or None."""
+
+
 class Reader(Walk):
     """Reads one envelope. `classes` are the user's classes that it may name."""
 
-    def __init__(self, forms: Mapping[str, Form], classes: Classes) -> None:
+    def __init__(self, forms: Mapping[str, Form], classes: NamedClasses) -> None:
         super().__init__()
         self._forms = forms
         self.classes = classes

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import dspy
 
-from snakepit_bridge.dspy_integration.overlay.binding import Binding
-from snakepit_bridge.dspy_integration.overlay.call_context import active, find
 from snakepit_bridge.dspy_integration.targets.generation import TEXT, Fit
 from snakepit_bridge.exceptions import BindingError
 
@@ -45,34 +43,3 @@ def adapter_fit(table: Mapping[str, Any] | None, path: str) -> Fit:
 
 def _plain(name: str) -> str:
     return name.casefold().removesuffix("adapter")
-
-
-def adapted(run: Callable[..., Any], binding: Binding) -> Callable[..., Any]:
-    """A call of a module, with the adapter that a binding gives it. DSPy reads it from its settings only."""
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        adapter = _adapter_of(binding)
-        if adapter is None:
-            return run(*args, **kwargs)
-        with dspy.context(adapter=adapter):
-            return run(*args, **kwargs)
-
-    return call
-
-
-def adapted_async(run: Callable[..., Awaitable[Any]], binding: Binding) -> Callable[..., Awaitable[Any]]:
-    """`adapted`, for a coroutine function."""
-
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        adapter = _adapter_of(binding)
-        if adapter is None:
-            return await run(*args, **kwargs)
-        with dspy.context(adapter=adapter):
-            return await run(*args, **kwargs)
-
-    return call
-
-
-def _adapter_of(binding: Binding) -> Any:
-    found = find(active(), binding.session)
-    return None if found is None else binding.value_in(found.snapshot)

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import dspy
 
-from snakepit_bridge.dspy_integration.overlay.binding import Target
 from snakepit_bridge.dspy_integration.targets.adapters import adapter_fit
 from snakepit_bridge.dspy_integration.targets.generation import COMMON, PARAMETERS, REFUSED, TEXT, Fit
 from snakepit_bridge.dspy_integration.targets.paths import Step, depth, follow, parse, render, unknown
@@ -22,6 +21,7 @@ from snakepit_bridge.dspy_integration.targets.plain_attributes import (
 )
 from snakepit_bridge.dspy_integration.targets.prompts import demos_fit, tasks_of
 from snakepit_bridge.dspy_integration.targets.registries import Tables
+from snakepit_bridge.dspy_integration.targets.target import Target
 from snakepit_bridge.dspy_integration.targets.toolsets import agent_of, tools_fit
 from snakepit_bridge.exceptions import BindingError
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import dspy
 
-from snakepit_bridge.dspy_integration.overlay.binding import MISSING
-from snakepit_bridge.dspy_integration.overlay.descriptors import NameOverlay
 from snakepit_bridge.dspy_integration.targets.generation import REFUSED, TEXT, Fit
+from snakepit_bridge.dspy_integration.targets.target import MISSING
 
 _NUMBER = Fit(
     frozenset({"integer", "float", "choice"}), "a number, as it is now", lambda value: _only(value, int, float)
@@ -29,6 +28,16 @@ _DSPY_OWN = frozenset(
     ["signature", "config", "lm", "callbacks", "history", "fields", "train", "traces", "stage", "tools"]
 )
 _ALIASES = {"max_iterations": "max_iters", "max_iters": "max_iterations"}
+
+
+class Covering:
+    """A descriptor in front of a plain attribute of a class.
+
+    Attributes:
+        fallback: the attribute without it; MISSING if there is none.
+    """
+
+    fallback: Any
 
 
 def _only(value: Any, *kinds: type) -> Any:
@@ -57,13 +66,13 @@ def has_plain(owner: Any, name: str) -> bool:
     if name in vars(owner):
         return True
     static = inspect.getattr_static(type(owner), name, MISSING)
-    return static is not MISSING and not (isinstance(static, NameOverlay) and static.fallback is MISSING)
+    return static is not MISSING and not (isinstance(static, Covering) and static.fallback is MISSING)
 
 
 def plain_value(owner: Any, name: str) -> Any:
     """What a module has under a name without any binding."""
     value = vars(owner).get(name, inspect.getattr_static(type(owner), name, MISSING))
-    return value.fallback if isinstance(value, NameOverlay) else value
+    return value.fallback if isinstance(value, Covering) else value
 
 
 def is_bindable(name: str, value: Any) -> bool:
