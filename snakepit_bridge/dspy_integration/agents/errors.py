@@ -13,6 +13,7 @@ from functools import lru_cache
 from types import FrameType, TracebackType
 from typing import Any
 
+from snakepit_bridge.dspy_integration._dspy_internals import PACKAGE
 from snakepit_bridge.exceptions import (
     BridgeError,
     CallCancelledError,
@@ -60,7 +61,7 @@ def _is_dspy(reader: FrameType | None) -> bool:
     """Whether DSPy reads, be it through Python's own formatting of exceptions."""
     while reader is not None and reader.f_globals.get("__name__") == "traceback":
         reader = reader.f_back
-    return reader is not None and str(reader.f_globals.get("__name__")).partition(".")[0] == "dspy"
+    return reader is not None and str(reader.f_globals.get("__name__")).partition(".")[0] == PACKAGE
 
 
 def for_agents(error: Exception, tool: str) -> Exception:

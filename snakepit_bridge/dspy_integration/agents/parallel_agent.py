@@ -9,14 +9,15 @@ from typing import Any
 
 import dspy
 
+from snakepit_bridge.dspy_integration._dspy_internals import ReActV2
 from snakepit_bridge.dspy_integration.agents.remote_tool import RemoteTool
 
 AGENTS: list[type] = []
 """The agents here, as far as the installed DSPy has what they are made of."""
 
-if hasattr(dspy, "ReActV2"):
+if ReActV2 is not None:
 
-    class ParallelReActV2(dspy.ReActV2):
+    class ParallelReActV2(ReActV2):
         """A `dspy.ReActV2` that runs the remote tools which a model calls in one step at the same time.
 
         DSPy runs them one after another. Tools of this process still run so, in their order, meanwhile. Results keep

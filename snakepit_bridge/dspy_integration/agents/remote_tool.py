@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import dspy
-from dspy.utils.callback import with_callbacks
 from pydantic import PrivateAttr
 
 from snakepit_bridge._tools.models import Tool
+from snakepit_bridge.dspy_integration._dspy_internals import CodeAct, with_callbacks
 from snakepit_bridge.dspy_integration.agents.errors import for_agents
 from snakepit_bridge.dspy_integration.agents.tool_arguments import Arguments
 from snakepit_bridge.dspy_integration.serialization.walk import TAG
@@ -190,9 +190,8 @@ def _for_agents(tool: Tool, result: Any) -> Any:
 
 def _refuse_code_act(tool: str) -> None:
     """Refuses a CodeAct that writes its prompt: its constructor, which asks no tool anything else."""
-    code_act = getattr(dspy, "CodeAct", None)
     writer = sys._getframe(2).f_locals.get("self")  # noqa: SLF001 - what inspect.currentframe calls
-    if code_act is not None and isinstance(writer, code_act):
+    if CodeAct is not None and isinstance(writer, CodeAct):
         raise BindingError(
             f"CodeAct cannot use the remote tool {tool!r}: it runs a copy of a tool's source in its own sandbox, and "
             "this tool's source is in another process. Use dspy.ReAct or dspy.RLM",

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, Unpack
 import dspy
 
 from snakepit_bridge._variables.variables import Variable
+from snakepit_bridge.dspy_integration._dspy_internals import LM, SIGNATURE
 from snakepit_bridge.dspy_integration.binding.lookup import bound, program_of
 from snakepit_bridge.dspy_integration.binding.plan import (
     Bindings,
@@ -217,9 +218,9 @@ def _make(plan: Plan, site: Site, var: Var, described: Variable | None) -> Bindi
     for reached in site.reached:
         state = vars(reached.module)
         if models is not None:
-            binding.lm_for(state["lm"] or dspy.settings.lm, value)
+            binding.lm_for(state[LM] or dspy.settings.lm, value)
         elif target.kind == "demos":
-            check_demos(_candidate(reached, binding), binding.convert(value), state["signature"])
+            check_demos(_candidate(reached, binding), binding.convert(value), state[SIGNATURE])
     return binding
 
 

@@ -8,6 +8,7 @@ from typing import Any, Unpack
 import dspy
 
 from snakepit_bridge._context.session import Session
+from snakepit_bridge.dspy_integration._dspy_internals import RLM, CodeAct, Flex, ProgramOfThought, ReActV2
 from snakepit_bridge.dspy_integration.binding.binder import bind, bind_async, unbind
 from snakepit_bridge.dspy_integration.binding.lookup import bindings, on_change
 from snakepit_bridge.dspy_integration.overlay.binding import Var
@@ -193,37 +194,37 @@ AWARE: dict[str, type] = {
 """The variable-aware classes of this DSPy, by the name of the plain one."""
 
 # Newer than the oldest DSPy supported, or deprecated and gone from the next one.
-if hasattr(dspy, "ReActV2"):
+if ReActV2 is not None:
 
-    class VariableAwareReActV2(VariableAwareMixin, dspy.ReActV2):
+    class VariableAwareReActV2(VariableAwareMixin, ReActV2):
         """`dspy.ReActV2` with bindings built in."""
 
     AWARE["ReActV2"] = VariableAwareReActV2
 
-if hasattr(dspy, "RLM"):
+if RLM is not None:
 
-    class VariableAwareRLM(VariableAwareMixin, dspy.RLM):
+    class VariableAwareRLM(VariableAwareMixin, RLM):
         """`dspy.RLM` with bindings built in."""
 
     AWARE["RLM"] = VariableAwareRLM
 
-if hasattr(dspy, "Flex"):
+if Flex is not None:
 
-    class VariableAwareFlex(VariableAwareMixin, FlexOverlaid, dspy.Flex):
+    class VariableAwareFlex(VariableAwareMixin, FlexOverlaid, Flex):
         """`dspy.Flex` with bindings built in."""
 
     AWARE["Flex"] = VariableAwareFlex
 
-if hasattr(dspy, "ProgramOfThought"):
+if ProgramOfThought is not None:
 
-    class VariableAwareProgramOfThought(VariableAwareMixin, dspy.ProgramOfThought):
+    class VariableAwareProgramOfThought(VariableAwareMixin, ProgramOfThought):
         """`dspy.ProgramOfThought` with bindings built in."""
 
     AWARE["ProgramOfThought"] = VariableAwareProgramOfThought
 
-if hasattr(dspy, "CodeAct"):
+if CodeAct is not None:
 
-    class VariableAwareCodeAct(VariableAwareMixin, dspy.CodeAct):
+    class VariableAwareCodeAct(VariableAwareMixin, CodeAct):
         """`dspy.CodeAct` with bindings built in."""
 
     AWARE["CodeAct"] = VariableAwareCodeAct

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import dspy
-
 from snakepit_bridge._variables.display import WITHHELD
+from snakepit_bridge.dspy_integration._dspy_internals import installed
 from snakepit_bridge.dspy_integration.binding.binder import bind_async
 from snakepit_bridge.dspy_integration.binding.plan import Bindings
 from snakepit_bridge.dspy_integration.modules.modules import AWARE, VariableAwareMixin
@@ -17,7 +16,7 @@ from snakepit_bridge.session_context import session_of
 
 _NAMES = "Predict,ChainOfThought,ReAct,ProgramOfThought,MultiChainComparison,BestOfN,Refine,CodeAct,RLM,ReActV2,Flex"
 
-MODULE_REGISTRY: dict[str, Any] = {name: getattr(dspy, name) for name in _NAMES.split(",") if hasattr(dspy, name)}
+MODULE_REGISTRY: dict[str, Any] = installed(_NAMES.split(","))
 """DSPy's modules by name, as far as this DSPy has them. Every resolver starts with a copy."""
 
 ALIASES: Mapping[str, str] = {

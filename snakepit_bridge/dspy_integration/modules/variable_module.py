@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import dspy
-from dspy.signatures.signature import ensure_signature
 
 from snakepit_bridge._variables.variables import Variable
+from snakepit_bridge.dspy_integration._dspy_internals import ensure_signature
 from snakepit_bridge.dspy_integration.binding.binder import bind
 from snakepit_bridge.dspy_integration.modules.resolver import MODULE_REGISTRY, pick
 from snakepit_bridge.dspy_integration.overlay.binding import Var

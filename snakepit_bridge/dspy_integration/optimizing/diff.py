@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dspy
 
+from snakepit_bridge.dspy_integration._dspy_internals import LM
 from snakepit_bridge.dspy_integration.optimizing.freezing import plain_copy, served_by
 from snakepit_bridge.dspy_integration.optimizing.program_state import UNSENT, changed, equal, path_of, state_of
 from snakepit_bridge.dspy_integration.overlay.binding import Binding
@@ -145,7 +146,7 @@ def _value_of(
     elif kind == "demos":
         value = [demo_to_map(demo) for demo in value or ()]
     elif kind == "model" and binding.models is not None:
-        value = binding.models.name_of(value, vars(module)["lm"] or dspy.settings.lm, old)
+        value = binding.models.name_of(value, vars(module)[LM] or dspy.settings.lm, old)
     elif kind not in {"parameter", "attribute", "description"}:
         return MISSING
     if value is None and kind != "parameter":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import dspy
 
+from snakepit_bridge.dspy_integration._dspy_internals import LM
 from snakepit_bridge.dspy_integration.modules.modules import AWARE
 from snakepit_bridge.dspy_integration.overlay.binding import Binding
 from snakepit_bridge.dspy_integration.overlay.call_context import active, find
@@ -167,13 +168,13 @@ def _bake(module: Any, binding: Binding, value: Any, lms: dict[int, tuple[Any, A
     if kind == "attribute":
         state[binding.target.name] = _without_history(value, lms) if isinstance(value, dspy.BaseLM) else value
     elif kind == "parameter" or value is not None:
-        plain = state.get("lm")
+        plain = state.get(LM)
         store(module, binding, value)
-        chosen = state.get("lm")
+        chosen = state.get(LM)
         if plain is None and chosen is dspy.settings.lm:
-            state["lm"] = None
+            state[LM] = None
         elif chosen is not plain:
-            state["lm"] = _without_history(chosen, lms)
+            state[LM] = _without_history(chosen, lms)
 
 
 def _without_history(lm: Any, lms: dict[int, tuple[Any, Any]]) -> Any:

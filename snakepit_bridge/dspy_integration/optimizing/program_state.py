@@ -8,14 +8,21 @@ from typing import Any
 import dspy
 
 from snakepit_bridge._variables.values import encode
+from snakepit_bridge.dspy_integration._dspy_internals import (
+    CONFIG,
+    DEMOS,
+    LM,
+    NOT_SETTINGS,
+    OF_PREDICT,
+    SIGNATURE,
+    field_description,
+    field_prefix,
+)
 from snakepit_bridge.dspy_integration.overlay.view import Slot
 from snakepit_bridge.dspy_integration.targets.models import lm_settings
 from snakepit_bridge.dspy_integration.targets.paths import Step, render
 from snakepit_bridge.dspy_integration.targets.prompts import dropped_demos
 from snakepit_bridge.exceptions import BridgeError
-
-_NO_SETTING = frozenset(["callbacks", "history", "fail_count"])
-_OF_PREDICT = frozenset(["traces", "train", "stage", "config", "demos", "lm", "signature"])
 
 UNSENT = "prefix"
 """The kind of slot of which no adapter of DSPy says anything to an LM."""
@@ -25,21 +32,21 @@ def state_of(module: Any) -> dict[Slot, Any]:
     """What a module of a program without bindings is set to, by (kind, name) as bindings have it."""
     own = vars(module)
     predicts = isinstance(module, dspy.Predict)
-    hidden = _NO_SETTING | _OF_PREDICT if predicts else _NO_SETTING
+    hidden = NOT_SETTINGS | OF_PREDICT if predicts else NOT_SETTINGS
     found: dict[Slot, Any] = {
         ("attribute", name): value for name, value in own.items() if not name.startswith("_") and name not in hidden
     }
-    if "lm" in own and isinstance(own["lm"], dspy.BaseLM | None):
-        found["model", "model"] = own["lm"]
+    if LM in own and isinstance(own[LM], dspy.BaseLM | None):
+        found["model", "model"] = own[LM]
     if predicts:
-        signature = own["signature"]
-        found |= {("parameter", name): value for name, value in own["config"].items()}
-        found["demos", "demos"] = _sent(own["demos"], signature)
+        signature = own[SIGNATURE]
+        found |= {("parameter", name): value for name, value in own[CONFIG].items()}
+        found["demos", "demos"] = _sent(own[DEMOS], signature)
         found["signature", "signature"] = signature.signature
         found["instructions", "instructions"] = signature.instructions
         for name, field in signature.fields.items():
-            found["description", name] = field.json_schema_extra.get("desc")
-            found[UNSENT, name] = field.json_schema_extra.get("prefix")
+            found["description", name] = field_description(field)
+            found[UNSENT, name] = field_prefix(field)
     return found
 
 

@@ -11,10 +11,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import dspy
-from dspy.dsp.utils.settings import thread_local_overrides
-from dspy.dsp.utils.utils import dotdict
 
 from snakepit_bridge._variables.mirror import Snapshot
+from snakepit_bridge.dspy_integration._dspy_internals import CALLER_MODULES, dotdict, thread_local_overrides
 from snakepit_bridge.dspy_integration.overlay.versions import Edition
 from snakepit_bridge.dspy_integration.revisions import REVISION
 from snakepit_bridge.session_context import session_of
@@ -114,8 +113,8 @@ def enter(scope: Scope | None) -> Token[Any]:
     own call does that.
     """
     overrides = dotdict(thread_local_overrides.get())
-    callers = overrides.get("caller_modules") or []
-    overrides[KEY], overrides["caller_modules"] = scope, callers if scope is None else [*callers, scope]
+    callers = overrides.get(CALLER_MODULES) or []
+    overrides[KEY], overrides[CALLER_MODULES] = scope, callers if scope is None else [*callers, scope]
     token: Token[Any] = thread_local_overrides.set(overrides)
     return token
 

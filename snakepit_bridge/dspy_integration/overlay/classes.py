@@ -10,6 +10,7 @@ from typing import Any
 
 import dspy
 
+from snakepit_bridge.dspy_integration._dspy_internals import CONFIG, DEMOS, LM, SIGNATURE, Flex
 from snakepit_bridge.dspy_integration.overlay.call_context import KEY, enter, leave
 from snakepit_bridge.dspy_integration.overlay.descriptors import (
     ConfigOverlay,
@@ -104,10 +105,10 @@ def _state_of(module: Any) -> dict[str, Any]:
 class PredictOverlaid(Overlaid):
     """The same for `dspy.Predict`, which reads its parameters from attributes of its own."""
 
-    config = ConfigOverlay("config")
-    signature = SignatureOverlay("signature")
-    demos = DemosOverlay("demos")
-    lm = LMOverlay("lm")
+    config = ConfigOverlay(CONFIG)
+    signature = SignatureOverlay(SIGNATURE)
+    demos = DemosOverlay(DEMOS)
+    lm = LMOverlay(LM)
 
     def reset(self) -> None:
         """As `Predict.reset`; the bindings stay."""
@@ -132,7 +133,7 @@ class PredictOverlaid(Overlaid):
 
         DSPy's trace holds the last 10,000 answers, each with its signature, which is a class of 30 KB for each text.
         """
-        plain = vars(self)["signature"]
+        plain = vars(self)[SIGNATURE]
         if signature is not plain and list(signature.fields) == list(plain.fields):
             signature = plain
         try:
@@ -144,19 +145,19 @@ class PredictOverlaid(Overlaid):
 
     def update_config(self, **kwargs: Any) -> None:
         """Merges into the plain config; a bound parameter still wins."""
-        vars(self)["config"] = {**vars(self)["config"], **kwargs}
+        vars(self)[CONFIG] = {**vars(self)[CONFIG], **kwargs}
 
 
 class FlexOverlaid(Overlaid):
     """The same for `dspy.Flex`, which has but an LM."""
 
-    lm = FlexLMOverlay("lm")
+    lm = FlexLMOverlay(LM)
 
 
 def _base_for(cls: type) -> type:
     if issubclass(cls, dspy.Predict):
         return PredictOverlaid
-    return FlexOverlaid if hasattr(dspy, "Flex") and issubclass(cls, dspy.Flex) else Overlaid
+    return FlexOverlaid if Flex is not None and issubclass(cls, Flex) else Overlaid
 
 
 _classes: dict[type, type] = {}

@@ -14,6 +14,7 @@ from typing import Any
 
 import dspy
 
+from snakepit_bridge.dspy_integration._dspy_internals import CONFIG, DEMOS, LM, SIGNATURE
 from snakepit_bridge.dspy_integration.overlay.binding import Binding, same
 from snakepit_bridge.dspy_integration.overlay.call_context import KEY, Scope, active, find
 from snakepit_bridge.dspy_integration.overlay.overlay import Overlay, detached
@@ -265,26 +266,26 @@ def store(module: Any, binding: Binding, value: Any) -> None:
     state = vars(module)
     target = binding.target
     found = next(one for one in state[KEY].candidates[target.slot] if one.binding.is_twin(binding))
-    if target.kind == "parameter" and "config" in state:
-        state["config"] = {**state["config"], target.name: value}
+    if target.kind == "parameter" and CONFIG in state:
+        state[CONFIG] = {**state[CONFIG], target.name: value}
     elif target.kind == "parameter":
-        state["lm"] = with_parameters(state["lm"] or dspy.settings.lm, {target.name: value})
+        state[LM] = with_parameters(state[LM] or dspy.settings.lm, {target.name: value})
     elif target.kind == "instructions":
-        plain = state["signature"]
+        plain = state[SIGNATURE]
         alone = found.task is None
-        state["signature"] = with_instructions(plain, value) if alone else replace_task(plain, found.task, value)
+        state[SIGNATURE] = with_instructions(plain, value) if alone else replace_task(plain, found.task, value)
     elif target.kind == "description":
-        state["signature"] = with_description(state["signature"], target.name, value)
+        state[SIGNATURE] = with_description(state[SIGNATURE], target.name, value)
     elif target.kind == "demos":
         demos = demos_for(found, value)
-        state["demos"] = state["demos"] if demos is None else demos
-    elif target.kind == "tools" and "signature" in state and isinstance(module, dspy.Predict):
-        state["signature"] = value.rewrite(state["signature"])
+        state[DEMOS] = state[DEMOS] if demos is None else demos
+    elif target.kind == "tools" and SIGNATURE in state and isinstance(module, dspy.Predict):
+        state[SIGNATURE] = value.rewrite(state[SIGNATURE])
     elif target.kind == "tools":
         state[value.attribute] = dict(value.tools)
     elif binding.models is not None:
-        base = state["lm"] or dspy.settings.lm
-        state["lm"] = value if isinstance(value, dspy.BaseLM) else binding.lm_for(base, value)
+        base = state[LM] or dspy.settings.lm
+        state[LM] = value if isinstance(value, dspy.BaseLM) else binding.lm_for(base, value)
 
 
 def install(cls: type, name: str) -> None:

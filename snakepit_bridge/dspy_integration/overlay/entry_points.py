@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import dspy
-from dspy.dsp.utils.settings import thread_local_overrides
 
+from snakepit_bridge.dspy_integration._dspy_internals import CodeAct, thread_local_overrides
 from snakepit_bridge.dspy_integration.overlay.call_context import KEY, active, end, enter, find, leave, mark
 
 if TYPE_CHECKING:
@@ -116,8 +116,7 @@ def has_aforward(module: Any) -> bool:
     if not hasattr(module, "aforward"):
         return False
     # It inherits the one of ReAct, which looks for a predictor that it does not have.
-    code_act = getattr(dspy, "CodeAct", None)
-    if code_act is None or not isinstance(module, code_act):
+    if CodeAct is None or not isinstance(module, CodeAct):
         return True
     return inspect.unwrap(type(module).aforward) is not dspy.ReAct.aforward
 

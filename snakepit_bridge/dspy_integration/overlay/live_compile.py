@@ -8,7 +8,8 @@ from types import FrameType
 from typing import Any
 
 import dspy
-from dspy.teleprompt import Teleprompter
+
+from snakepit_bridge.dspy_integration._dspy_internals import PACKAGE, Teleprompter
 
 _WARNED = "__snakepit_warned__"
 _NOT_TO_COMPILE = frozenset({"__call__", "acall", "forward", "aforward", "plain_copy"})
@@ -65,6 +66,6 @@ def _levels_to_the_caller(compiling: FrameType) -> int:
     while frame.f_back is not None:
         frame, level = frame.f_back, level + 1
         inside = inside and frame is not compiling
-        if not inside and not str(frame.f_globals.get("__name__", "")).startswith("dspy."):
+        if not inside and not str(frame.f_globals.get("__name__", "")).startswith(f"{PACKAGE}."):
             break
     return level

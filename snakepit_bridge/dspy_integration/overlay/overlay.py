@@ -11,6 +11,7 @@ from weakref import ref
 import dspy
 
 from snakepit_bridge._variables.mirror import Snapshot
+from snakepit_bridge.dspy_integration._dspy_internals import LM, SIGNATURE
 from snakepit_bridge.dspy_integration.overlay.binding import Binding, drop_released
 from snakepit_bridge.dspy_integration.overlay.call_context import KEY, Scope, active, end, find, joined
 from snakepit_bridge.dspy_integration.overlay.program import Program
@@ -319,6 +320,6 @@ def check_snapshot(view: View, module: Any, session: Session, snapshot: Snapshot
             continue
         model, demos = overlay.view.model, overlay.view.demos
         if model is not None and model.session is session:
-            choose_model(model, vars(below)["lm"], snapshot)
+            choose_model(model, vars(below)[LM], snapshot)
         if demos is not None and demos.binding.session is session:
-            check_demos(demos, demos.binding.value_in(snapshot), vars(below)["signature"])
+            check_demos(demos, demos.binding.value_in(snapshot), vars(below)[SIGNATURE])

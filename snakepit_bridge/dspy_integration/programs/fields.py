@@ -8,9 +8,16 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 import dspy
-from dspy.signatures.signature import ensure_signature
 from pydantic_core import PydanticUndefined
 
+from snakepit_bridge.dspy_integration._dspy_internals import (
+    defined_by_dspy,
+    ensure_signature,
+    field_description,
+    inner_module,
+    inner_predictor,
+    standard_description,
+)
 from snakepit_bridge.exceptions import BindingError
 
 MISSING = PydanticUndefined
@@ -68,9 +75,9 @@ def fields_of(program: Any, signature: Any = None) -> Fields:
 def _signature_of(program: Any) -> Any:
     """The signature of one of DSPy's modules, or of one that keeps its signature as they do."""
     if isinstance(program, dspy.ChainOfThought):
-        return program.predict.signature
+        return inner_predictor(program).signature
     if isinstance(program, (dspy.BestOfN, dspy.Refine)):
-        return _signature_of(program.module)
+        return _signature_of(inner_module(program))
     found = getattr(program, "signature", None)
     return found if isinstance(found, type) and issubclass(found, dspy.Signature) else None
 
@@ -80,9 +87,9 @@ def _read(fields: Mapping[str, Any]) -> dict[str, Field]:
 
 
 def _field(name: str, field: Any) -> Field:
-    said = (field.json_schema_extra or {}).get("desc") or ""
+    said = field_description(field) or ""
     # What DSPy puts there if nobody says anything.
-    description = "" if said == f"${{{name}}}" else said
+    description = "" if said == standard_description(name) else said
     # A default_factory is none to DSPy.
     return Field(field.annotation, description, field.default, tuple(field.metadata))
 
@@ -120,7 +127,5 @@ def _unknown(program: Any, forward: Callable[..., Any]) -> BindingError:
 def _docstring_of(program: Any) -> str:
     """What a user's own class says of itself; DSPy's say how to use them."""
     cls = next((cls for cls in type(program).__mro__ if not cls.__module__.startswith("snakepit_bridge.")), dspy.Module)
-    own = (
-        [] if cls.__module__.partition(".")[0] == "dspy" else [cls, vars(cls).get("forward"), vars(cls).get("aforward")]
-    )
+    own = [] if defined_by_dspy(cls) else [cls, vars(cls).get("forward"), vars(cls).get("aforward")]
     return next((inspect.cleandoc(doc) for thing in own if (doc := getattr(thing, "__doc__", None))), "")

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 
 import dspy
-from dspy.dsp.utils.settings import thread_local_overrides
 
 from snakepit_bridge._client.current_call import current_call
 from snakepit_bridge._client.transport import ASYNCIO, in_thread
 from snakepit_bridge._tools.models import Tool, ToolResult
 from snakepit_bridge._variables.values import MAX_DEPTH
+from snakepit_bridge.dspy_integration._dspy_internals import OF_A_CALL, RLM, thread_local_overrides
 from snakepit_bridge.dspy_integration.agents.remote_tool import PROGRAM, RemoteTool
 from snakepit_bridge.dspy_integration.overlay.call_context import KEY
 from snakepit_bridge.dspy_integration.overlay.entry_points import has_aforward
@@ -27,12 +27,6 @@ from snakepit_bridge.dspy_integration.serialization import dump
 from snakepit_bridge.dspy_integration.targets.toolsets import agent_of
 from snakepit_bridge.exceptions import InvalidRequestError
 from snakepit_bridge.session_context import SessionContext, session_of
-
-_OF_A_CALL: dict[str, Any] = {
-    KEY: None, "caller_modules": None, "caller_predict": None, "send_stream": None, "stream_listeners": [],
-    "usage_tracker": None,
-}  # fmt: skip
-"""DSPy's settings that belong to a call in progress, as they are outside of any."""
 
 # The second is for tools that a variable brings in: those known before decide how a program is called.
 _TRACKED = {"track_usage": True, "allow_tool_async_sync_conversion": True}
@@ -99,7 +93,7 @@ def _blocks(program: Any) -> bool:
     An RLM runs its code that way, and an agent its plain functions; unless others of its tools can only be awaited.
     """
     modules = [module for _, module in program.named_sub_modules(type_=dspy.Module)]
-    if not has_aforward(program) or any(hasattr(dspy, "RLM") and isinstance(one, dspy.RLM) for one in modules):
+    if not has_aforward(program) or any(RLM is not None and isinstance(one, RLM) for one in modules):
         return True
     agents = [(module, agent_of(module)) for module in modules]
     tools = [
@@ -147,7 +141,7 @@ def offer_of(
     """A program as something to offer; arguments and errors as of `serve_program`."""
     fields = fields_of(program, signature)
     arguments = ProgramArguments(fields)
-    settings = {**thread_local_overrides.get(), **_OF_A_CALL, **_TRACKED}
+    settings = {**thread_local_overrides.get(), KEY: None, **OF_A_CALL, **_TRACKED}
     # Each call has its own: what was traced would be kept for as long as this process serves.
     settings.pop("trace", None)
     served = Served(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
-from dspy.streaming import StatusMessage, StreamListener, StreamResponse
 
+from snakepit_bridge.dspy_integration._dspy_internals import StatusMessage, StreamListener, StreamResponse
 from snakepit_bridge.dspy_integration.programs.fields import Fields
 from snakepit_bridge.exceptions import BindingError
 

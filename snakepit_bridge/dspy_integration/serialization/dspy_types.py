@@ -8,47 +8,23 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from importlib import import_module
-from operator import attrgetter
 from typing import Annotated, Any, get_args
 
 import dspy
 from pydantic import TypeAdapter, ValidationError
 
+from snakepit_bridge.dspy_integration._dspy_internals import (
+    COMPLETIONS,
+    EXAMPLE_DEMOS,
+    FIELDS,
+    INPUT_KEYS,
+    PLACES,
+    USAGE,
+    find_class,
+)
 from snakepit_bridge.dspy_integration.revisions import REVISION, revision_of
 from snakepit_bridge.dspy_integration.serialization.walk import Form, Members, Writer, reason, shortened, type_name
 
-_MODELS = {
-    "History": "dspy:History",
-    "Image": "dspy:Image",
-    "Audio": "dspy:Audio",
-    "File": "dspy:File",
-    "Reasoning": "dspy:Reasoning",
-    "Code": "dspy:Code",
-    "ToolCall": "dspy:ToolCalls.ToolCall",
-    "ToolCalls": "dspy:ToolCalls",
-    "ToolCallResult": "dspy:ToolCallResults.ToolCallResult",
-    "ToolCallResults": "dspy:ToolCallResults",
-    "Citation": "dspy.adapters.types.citation:Citations.Citation",
-    "Citations": "dspy.adapters.types.citation:Citations",
-    "Document": "dspy.adapters.types.document:Document",
-    "Noul": "dspy.adapters.types.decision:Noul",
-    "Score": "dspy.adapters.types.decision:Score",
-    "Choice": "dspy.adapters.types.decision:Choice",
-    "REPLVariable": "dspy.primitives.repl_types:REPLVariable",
-    "REPLEntry": "dspy.primitives.repl_types:REPLEntry",
-    "REPLHistory": "dspy.primitives.repl_types:REPLHistory",
-}
-_DATACLASSES = {
-    "StreamResponse": "dspy.streaming.messages:StreamResponse",
-    "StatusMessage": "dspy.streaming.messages:StatusMessage",
-}
-_MAPPINGS = {"AttributeDict": "dspy.clients.call_result:AttributeDict"}
-_RECORDS = {
-    "Prediction": "dspy:Prediction",
-    "Example": "dspy:Example",
-    "EvaluationResult": "dspy.evaluate.evaluate:EvaluationResult",
-}
 _DECISIONS = ("Noul", "Score", "Choice")
 _SUBSCRIBED = ("Code", *_DECISIONS)
 _MAX_LANGUAGE = 64
@@ -58,15 +34,7 @@ _MAX_OPTIONS = 65_536
 _ADDRESSES = ("data:", "http://", "https://", "gs://")
 
 
-def _installed(place: str) -> Any:
-    module, _, names = place.partition(":")
-    try:
-        return attrgetter(names)(import_module(module))
-    except (ImportError, AttributeError):
-        return None
-
-
-_CLASSES = {tag: _installed(place) for tag, place in (_MODELS | _DATACLASSES | _MAPPINGS | _RECORDS).items()}
+_CLASSES = {tag: find_class(place) for places in PLACES.values() for tag, place in places.items()}
 
 
 def _class_of(members: Members) -> Any:
@@ -100,16 +68,16 @@ def form_of(kind: type) -> Form | None:
 def _write_record(out: Writer, value: Any) -> dict[str, Any]:
     state = vars(value)
     members: dict[str, Any] = {} if type(value) in _CLASSES.values() else {"type": type_name(type(value))}
-    members["fields"] = out.at(".fields", state["_store"])
+    members["fields"] = out.at(".fields", state[FIELDS])
     if isinstance(value, dspy.Prediction):
         completions = value.completions
         members["completions"] = None if completions is None else out.at(".completions", dict(completions.items()))
-        members["usage"] = out.at(".usage", state.get("_lm_usage"))
+        members["usage"] = out.at(".usage", state.get(USAGE))
         members["revision"] = out.at(".revision", revision_of(value))
-    if not isinstance(value, dspy.Prediction) or state.get("_input_keys") is not None:
-        keys = state.get("_input_keys")
+    if not isinstance(value, dspy.Prediction) or state.get(INPUT_KEYS) is not None:
+        keys = state.get(INPUT_KEYS)
         members["input_keys"] = None if keys is None else sorted(out.each(".input_keys", keys), key=str)
-    if demos := state.get("_demos"):
+    if demos := state.get(EXAMPLE_DEMOS):
         members["demos"] = out.at(".demos", demos)
     return members
 
@@ -122,15 +90,15 @@ def _read_record(members: Members) -> Any:
     plain = dspy.Prediction() if issubclass(kind, dspy.Prediction) else dspy.Example()
     made = object.__new__(kind)
     state = vars(made)
-    state.update(vars(plain), _store=members.value("fields", dict))
+    state.update(vars(plain), **{FIELDS: members.value("fields", dict)})
     if "input_keys" in members:
         keys = members.value("input_keys", list, type(None))
-        state["_input_keys"] = None if keys is None else set(keys)
+        state[INPUT_KEYS] = None if keys is None else set(keys)
     if "demos" in members:
-        state["_demos"] = members.value("demos", list)
+        state[EXAMPLE_DEMOS] = members.value("demos", list)
     if isinstance(made, dspy.Prediction):
-        state["_completions"] = _read_completions(members)
-        state["_lm_usage"] = members.value("usage")
+        state[COMPLETIONS] = _read_completions(members)
+        state[USAGE] = members.value("usage")
         revision = members.value("revision", int, type(None))
         if revision is not None:
             state[REVISION] = revision
@@ -268,8 +236,8 @@ _PARTICULAR: dict[str, tuple[Any, ...]] = {
     "Prediction": (_write_record, _read_record, _PREDICTION, "type input_keys demos"),
     "EvaluationResult": (_write_record, _read_record, _PREDICTION, "input_keys demos"),
     "Example": (_write_record, _read_record, "fields input_keys", "type demos"),
-    **dict.fromkeys(_DATACLASSES, (_write_dataclass, _read_call, "fields")),
-    **dict.fromkeys(_MAPPINGS, (_write_mapping, _read_mapping, "fields")),
+    **dict.fromkeys(PLACES["dataclasses"], (_write_dataclass, _read_call, "fields")),
+    **dict.fromkeys(PLACES["mappings"], (_write_mapping, _read_mapping, "fields")),
 }
 _BY_TAG = {
     tag: Form(tag, () if kind is None else (kind,), *_PARTICULAR.get(tag, _MODEL)) for tag, kind in _CLASSES.items()

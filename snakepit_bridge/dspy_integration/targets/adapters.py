@@ -7,6 +7,7 @@ from typing import Any
 
 import dspy
 
+from snakepit_bridge.dspy_integration._dspy_internals import installed
 from snakepit_bridge.dspy_integration.targets.generation import TEXT, Fit
 from snakepit_bridge.exceptions import BindingError
 
@@ -27,7 +28,7 @@ def adapter_fit(table: Mapping[str, Any] | None, path: str) -> Fit:
             raise BindingError(f"adapters[{name!r}] of {path!r} is {adapter!r}, not a dspy.Adapter", {"path": path})
         known[name] = adapter
     if table is None:
-        known = {name: getattr(dspy, name)() for name in _NAMES if hasattr(dspy, name)}
+        known = {name: adapter() for name, adapter in installed(_NAMES).items()}
     plain = {_plain(name): adapter for name, adapter in known.items()} if table is None else {}
 
     def coerce(value: Any) -> Any:

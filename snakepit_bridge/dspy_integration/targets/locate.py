@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import dspy
 
+from snakepit_bridge.dspy_integration._dspy_internals import READERS, RESERVED, SIGNATURE, Flex
 from snakepit_bridge.dspy_integration.targets.adapters import adapter_fit
 from snakepit_bridge.dspy_integration.targets.generation import COMMON, PARAMETERS, REFUSED, TEXT, Fit
 from snakepit_bridge.dspy_integration.targets.paths import Step, depth, follow, parse, render, unknown
@@ -27,11 +28,6 @@ from snakepit_bridge.exceptions import BindingError
 
 GENERATION = (*COMMON, "model", "lm", "instructions", "demos", "adapter")
 """The names that mean the predictors below an object, unless it has an attribute of that name."""
-
-_DSPY_READS = {"demos": "Predict", "lm": "Predict Flex"}
-"""Names that are attributes of these classes, and still mean what a variable gives them."""
-
-_RESERVED = ("signature", "demos", "config", "lm", "new_signature")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +117,7 @@ def _owner(program: Any, steps: list[Step], path: str) -> Any:
 
 
 def _is_read_by_dspy(owner: Any, name: str) -> bool:
-    classes = (getattr(dspy, cls, None) for cls in _DSPY_READS.get(name, "").split())
-    return isinstance(owner, tuple(cls for cls in classes if cls is not None))
+    return isinstance(owner, READERS.get(name, ()))
 
 
 def _generation(owner: Any, target: Target, path: str, tables: Tables, program: Any) -> Site:
@@ -150,7 +145,7 @@ def _generation(owner: Any, target: Target, path: str, tables: Tables, program: 
         names = {id(module): below.removeprefix("self").removeprefix(".") for below, module in found}
         keyed = len(found) > 1
         reached = [Reached(module, far, key=names[id(module)] if keyed else None) for _, module, far in distances]
-        signatures = {names[id(module)]: vars(module)["signature"] for _, module in found}
+        signatures = {names[id(module)]: vars(module)[SIGNATURE] for _, module in found}
         return Site(target, owner, tuple(reached), demos_fit(signatures), readable)
     fit = PARAMETERS.get(name) or {"model": TEXT, "instructions": _TEXT}[kind]
     tasks = tasks_of(owner, steps, path) if kind == "instructions" else {}
@@ -160,7 +155,7 @@ def _generation(owner: Any, target: Target, path: str, tables: Tables, program: 
 
 def _flexes(owner: Any) -> list[tuple[str, Any]]:
     """The modules below that make their predictors anew in each call, and have but an LM."""
-    return list(owner.named_sub_modules(type_=dspy.Flex)) if hasattr(dspy, "Flex") else []
+    return list(owner.named_sub_modules(type_=Flex)) if Flex is not None else []
 
 
 def _refuse_inside_refine(program: Any, steps: tuple[Step, ...], path: str) -> None:
@@ -175,8 +170,8 @@ def _refuse_inside_refine(program: Any, steps: tuple[Step, ...], path: str) -> N
 
 
 def _refuse_reserved(predictor: Any, path: str, below: str) -> None:
-    signature = vars(predictor).get("signature")
-    taken = [name for name in _RESERVED if name in getattr(signature, "input_fields", ())]
+    signature = vars(predictor).get(SIGNATURE)
+    taken = [name for name in RESERVED if name in getattr(signature, "input_fields", ())]
     if taken:
         raise BindingError(
             f"cannot bind {path!r}: the signature of {below.removeprefix('self.') or 'self'} has an input field named "
@@ -208,9 +203,9 @@ def _field_in(program: Any, steps: list[Step], name: str) -> str | None:
 
 def _description(owner: Any, steps: tuple[Step, ...], field: str, path: str) -> Site:
     found = list(owner.named_sub_modules(type_=dspy.Predict))
-    reached = [Reached(module, depth(below)) for below, module in found if field in vars(module)["signature"].fields]
+    reached = [Reached(module, depth(below)) for below, module in found if field in vars(module)[SIGNATURE].fields]
     if not reached:
-        fields = [name for _, module in found for name in vars(module)["signature"].fields]
+        fields = [name for _, module in found for name in vars(module)[SIGNATURE].fields]
         raise unknown(path, f"no signature below has a field {field!r}", field, fields)
     return Site(Target(steps, "description", field), owner, tuple(reached), _TEXT, readable=False)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import dspy
 
+from snakepit_bridge.dspy_integration._dspy_internals import CALLBACKS, HISTORY, KWARGS
 from snakepit_bridge.dspy_integration.targets.generation import REFUSED
 from snakepit_bridge.exceptions import ModelNotAllowedError
 
@@ -54,7 +55,7 @@ class ModelChoice:
         kept = self._kept(base, model)
         if kept is None:
             kept = base.copy(model=model)
-            _share(kept, base, "kwargs", "history", "callbacks")
+            _share(kept, base, KWARGS, HISTORY, CALLBACKS)
             self._keep(base, model, kept)
         return kept
 
@@ -89,7 +90,7 @@ class ModelChoice:
         kept = self._kept(base, name)
         if kept is None:
             kept = chosen.copy(**{key: given[key] for key in _OF_AN_ATTEMPT if given.get(key) is not None})
-            _share(kept, chosen, "history")
+            _share(kept, chosen, HISTORY)
             self._keep(base, name, kept)
         return kept
 
@@ -130,7 +131,7 @@ def with_parameters(lm: Any, parameters: Mapping[str, Any]) -> Any:
         return None
     copy = lm.copy()
     copy.kwargs = {name: value for name, value in (lm.kwargs | parameters).items() if value is not None}
-    _share(copy, lm, "history", "callbacks")
+    _share(copy, lm, HISTORY, CALLBACKS)
     return copy
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import dspy
 
+from snakepit_bridge.dspy_integration._dspy_internals import HISTORY
 from snakepit_bridge.exceptions import BindingError
 
 _STEP = re.compile(
@@ -115,7 +116,7 @@ def walk(root: Any) -> Iterator[tuple[tuple[Step, ...], Any]]:
         if isinstance(found, dspy.Module):
             yield steps, found
             # DSPy keeps thousands of requests in it, and copies it never.
-            inside = ((name, item) for name, item in vars(found).items() if name != "history")
+            inside = ((name, item) for name, item in vars(found).items() if name != HISTORY)
         elif isinstance(found, list | tuple):
             inside = (((index,), item) for index, item in enumerate(found))
         elif isinstance(found, dict):

@@ -9,6 +9,7 @@ from typing import Any
 
 import dspy
 
+from snakepit_bridge.dspy_integration._dspy_internals import ALIASES, COUNTS, OWN_ATTRIBUTES, PACKAGE
 from snakepit_bridge.dspy_integration.targets.generation import REFUSED, TEXT, Fit
 from snakepit_bridge.dspy_integration.targets.target import MISSING
 
@@ -21,13 +22,6 @@ _SCALARS: dict[type, Fit] = {
     float: _NUMBER,
     str: Fit(frozenset({"string", "choice", "module"}), "text, as it is now", lambda value: _only(value, str)),
 }
-_COUNTS = frozenset(["max_iters", "max_iterations", "N", "max_llm_calls", "max_output_chars"])
-"""Attributes of DSPy's modules that count something: in none of them a fraction or a zero makes sense."""
-
-_DSPY_OWN = frozenset(
-    ["signature", "config", "lm", "callbacks", "history", "fields", "train", "traces", "stage", "tools"]
-)
-_ALIASES = {"max_iterations": "max_iters", "max_iters": "max_iterations"}
 
 
 class Covering:
@@ -57,7 +51,7 @@ _COUNT = Fit(frozenset({"integer", "choice"}), "a whole number from 1", _count)
 
 def own_name(owner: Any, name: str) -> str:
     """The name under which a module has an attribute: DSPy has called the same count by two names."""
-    alias = _ALIASES.get(name)
+    alias = ALIASES.get(name)
     return alias if alias is not None and not has_plain(owner, name) and has_plain(owner, alias) else name
 
 
@@ -77,7 +71,7 @@ def plain_value(owner: Any, name: str) -> Any:
 
 def is_bindable(name: str, value: Any) -> bool:
     """Whether an attribute of this name and plain value may follow a variable."""
-    if name.startswith("_") or name in _DSPY_OWN or name in REFUSED:
+    if name.startswith("_") or name in OWN_ATTRIBUTES or name in REFUSED:
         return False
     if isinstance(value, (dspy.Module, dspy.BaseLM, type, types.FunctionType, property, classmethod, staticmethod)):
         return False
@@ -112,6 +106,6 @@ def lm_fit(table: Mapping[str, Any]) -> Fit:
 
 def attribute_fit(owner: Any, name: str) -> Fit | None:
     """What a plain attribute accepts; None: anything."""
-    if name in _COUNTS and type(owner).__module__.startswith(("dspy.", "snakepit_bridge.")):
+    if name in COUNTS and type(owner).__module__.startswith((f"{PACKAGE}.", "snakepit_bridge.")):
         return _COUNT
     return _SCALARS.get(type(plain_value(owner, name)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import dspy
 
+from snakepit_bridge.dspy_integration._dspy_internals import AGENT_MARKER, SCAFFOLDED, SIGNATURE, field_description
 from snakepit_bridge.dspy_integration.serialization import dump, load
 from snakepit_bridge.dspy_integration.targets.generation import Fit
 from snakepit_bridge.dspy_integration.targets.paths import Step, render
@@ -33,14 +34,7 @@ def with_description(signature: Any, field: str, text: str) -> Any:
 
 def description_of(signature: Any, field: str) -> str | None:
     """The description of a field."""
-    found: str | None = signature.fields[field].json_schema_extra.get("desc")
-    return found
-
-
-_SCAFFOLDED = ("ReAct", "ReActV2", "RLM", "CodeAct", "ProgramOfThought")
-"""DSPy's modules that write the prompts of their predictors around the task."""
-
-_AGENT = "\n\nYou are an Agent."
+    return field_description(signature.fields[field])
 
 
 def tasks_of(owner: Any, steps: Sequence[Step], path: str) -> dict[int, str]:
@@ -49,13 +43,12 @@ def tasks_of(owner: Any, steps: Sequence[Step], path: str) -> dict[int, str]:
     Raises:
         BindingError: there is one whose prompt does not contain its task.
     """
-    classes = tuple(getattr(dspy, name) for name in _SCAFFOLDED if hasattr(dspy, name))
     tasks: dict[int, str] = {}
-    for below, module in owner.named_sub_modules(type_=classes):
+    for below, module in owner.named_sub_modules(type_=SCAFFOLDED):
         task: str = module.signature.instructions
         inner = list(module.named_sub_modules(type_=dspy.Predict))
         for _, predictor in inner:
-            text = vars(predictor)["signature"].instructions
+            text = vars(predictor)[SIGNATURE].instructions
             if not task or task not in text:
                 where = render(steps) + below.removeprefix("self")
                 names = [(where + name.removeprefix("self")).removeprefix(".") for name, _ in inner]
@@ -76,7 +69,7 @@ def replace_task(signature: Any, task: str, text: str) -> Any:
     if task in plain:
         return with_instructions(signature, plain.replace(task, text, 1))
     # Loaded state may hold a prompt that an optimizer wrote.
-    _, marker, tail = plain.partition(_AGENT)
+    _, marker, tail = plain.partition(AGENT_MARKER)
     return with_instructions(signature, text + (marker + tail if marker else f"\n\n{plain}"))
 
 

@@ -6,64 +6,23 @@ tool set gives both: the tools that a call finds, and the signature that says so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
 import dspy
 
+from snakepit_bridge.dspy_integration._dspy_internals import AGENTS, NEXT_TOOL, Agent, CodeAct, Tools, validate_tools
 from snakepit_bridge.dspy_integration.targets.generation import Fit
 from snakepit_bridge.exceptions import BindingError
-
-Tools = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Agent:
-    """How a class of agents keeps its tools.
-
-    Attributes:
-        cls: the class, with its subclasses.
-        attribute: where it keeps them, by name.
-        predictor: the predictor whose prompt lists them.
-        fixed: the tools that it adds itself and cannot do without.
-        text: what that prompt says of them.
-    """
-
-    cls: type
-    attribute: str
-    predictor: str
-    fixed: frozenset[str]
-    text: Callable[[Tools], str]
-
-
-def _numbered(tools: Tools) -> str:
-    return "\n".join(f"({number}) {tool}" for number, tool in enumerate(tools.values(), 1))
-
-
-def _named(tools: Tools) -> str:
-    return f"The available tools are: {', '.join(f'`{name}`' for name in tools)}."
-
-
-def _documented(tools: Tools) -> str:
-    text: str = dspy.RLM._format_tool_docs(None, tools)  # noqa: SLF001 - the only place that has it
-    return text
-
-
-_AGENTS = [Agent(dspy.ReAct, "tools", "react", frozenset({"finish"}), _numbered)]
-if hasattr(dspy, "ReActV2"):
-    _AGENTS.append(Agent(dspy.ReActV2, "tools", "react", frozenset({"submit"}), _named))
-if hasattr(dspy, "RLM"):
-    _AGENTS.append(Agent(dspy.RLM, "_user_tools", "generate_action", frozenset(), _documented))
 
 
 def agent_of(module: Any) -> Agent | None:
     """How a module keeps its tools; None if it is no agent whose tools can change."""
-    if hasattr(dspy, "CodeAct") and isinstance(module, dspy.CodeAct):
+    if CodeAct is not None and isinstance(module, CodeAct):
         # It ships the source of its tools into its sandbox, and is a ReAct by inheritance only.
         return None
-    return next((agent for agent in _AGENTS if isinstance(module, agent.cls)), None)
+    return next((agent for agent in AGENTS if isinstance(module, agent.cls)), None)
 
 
 class ToolSet:
@@ -98,8 +57,8 @@ def _rewritten(signature: Any, before: str, after: str, names: tuple[str, ...]) 
     elif after and after not in text:
         # An optimizer wrote this prompt: it may say anything of the tools, so these come last.
         text = f"{text.rstrip()}\n{after.lstrip()}"
-    if "next_tool_name" in signature.output_fields:
-        signature = signature.with_updated_fields("next_tool_name", type_=Literal[names])
+    if NEXT_TOOL in signature.output_fields:
+        signature = signature.with_updated_fields(NEXT_TOOL, type_=Literal[names])
     return signature if signature.instructions == text else signature.with_instructions(text)
 
 
@@ -115,12 +74,10 @@ def tools_fit(agent: Agent, module: Any, table: Iterable[Any] | Tools | None, pa
         if name in agent.fixed:
             raise BindingError(f"tools= of {path!r}: {name!r} is the agent's own; give the tool another name")
         known[name] = tool
-    validate = getattr(module, "_validate_namespace", None) or getattr(module, "_validate_tools", None)
-    if validate is not None:
-        try:
-            validate(known)
-        except ValueError as error:
-            raise BindingError(f"tools= of {path!r}: {error}", {"path": path}) from None
+    try:
+        validate_tools(module, known)
+    except ValueError as error:
+        raise BindingError(f"tools= of {path!r}: {error}", {"path": path}) from None
     fixed = {name: tool for name, tool in before.items() if name in agent.fixed}
 
     def coerce(value: Any) -> ToolSet:
