@@ -40,6 +40,7 @@ lint: $(STAMPS)/dev ## Formatting, clippy, buf, ruff, mypy.
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
 
 format: $(STAMPS)/dev ## Formats Rust and Python.
 	cargo fmt --all
