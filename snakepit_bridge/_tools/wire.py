@@ -144,7 +144,7 @@ def _worker(worker: pb.ToolWorker) -> ToolWorker:
         worker_in_flight=worker.worker_in_flight,
         max_concurrency=worker.max_concurrency,
         draining=worker.draining,
-        breaker=cast("BreakerState", _BREAKER_STATES.get(worker.breaker, "")),
+        breaker=cast("BreakerState", _BREAKER_STATES.get(worker.breaker, f"state {worker.breaker}")),
         failures_in_row=worker.failures_in_row,
         opens_for=seconds(worker.opens_for),
         connected=worker.connected,
@@ -167,4 +167,4 @@ def call_from_wire(call: pb.Call) -> CallStatus:
 
 
 def _state(number: pb.CallState.ValueType) -> CallState:
-    return cast("CallState", _CALL_STATES.get(number, ""))
+    return cast("CallState", _CALL_STATES.get(number, f"state {number}"))

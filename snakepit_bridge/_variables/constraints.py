@@ -93,7 +93,15 @@ def constraints_to_wire(name: str, kind: str, constraints: Mapping[str, Any]) ->
 
     Raises:
         InvalidRequestError: a name the type does not know, or a value that cannot be one.
+        BridgeError: this client does not know the type.
     """
+    if kind not in _ALLOWED:
+        number = pb.VariableType.DESCRIPTOR.values_by_name[f"VARIABLE_TYPE_{kind.upper()}"].number
+        raise BridgeError(
+            f"variable {name}: the server has the type {kind!r} (number {number}), whose constraints this client does "
+            "not know; upgrade snakepit-bridge",
+            {"variable": name, "type": kind, "number": number},
+        )
     field, allowed = _ALLOWED[kind]
     given = {key: value for key, value in constraints.items() if value is not None}
     wire: dict[str, Any] = {}

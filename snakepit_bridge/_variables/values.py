@@ -185,8 +185,8 @@ def dtype_number(name: str) -> pb.Dtype.ValueType:
 
 
 def dtype_name(number: pb.Dtype.ValueType) -> str:
-    """The name of a wire dtype; "" if unspecified."""
-    return _DTYPE_NAMES.get(number, "")
+    """The name of a wire dtype; "" if unspecified, "dtype 15" for one that this client does not know."""
+    return _DTYPE_NAMES.get(number, f"dtype {number}" if number else "")
 
 
 def dtype_names() -> tuple[str, ...]:
