@@ -40,6 +40,7 @@ lint: $(STAMPS)/dev ## Formatting, clippy, buf, ruff, mypy.
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
 
 format: $(STAMPS)/dev ## Formats Rust and Python.
 	cargo fmt --all
@@ -95,7 +96,7 @@ hostile: build $(STAMPS)/dev ## Sends 1000000 hostile frames to a server with cl
 
 docs: $(STAMPS)/dev ## Writes the API reference, made of the docstrings, to target/docs.
 	$(PY) -m pdoc --docformat google --output-directory $(TARGET)/docs \
-		snakepit_bridge snakepit_bridge.dspy_integration snakepit_bridge.dspy_integration.envelope
+		snakepit_bridge snakepit_bridge.dspy_integration snakepit_bridge.dspy_integration.serialization
 
 cli-docs: build ## Writes the reference of the command line, docs/cli.md, out of the binary.
 	$(TARGET)/debug/snakepit reference > docs/cli.md

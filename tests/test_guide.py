@@ -27,8 +27,8 @@ from dspy.dsp.utils.settings import main_thread_config
 from pytest_examples import CodeExample, EvalExample, find_examples
 
 from snakepit_bridge import LocalServer
-from snakepit_bridge.constraints import _ALLOWED
-from snakepit_bridge.dspy_integration.generation import COMMON, OTHERS, Fit
+from snakepit_bridge._variables.constraints import _ALLOWED
+from snakepit_bridge.dspy_integration.targets.generation import COMMON, OTHERS, Fit
 from tests.recording_lm import RecordingLM, asked_fields
 from tests.snippets.inventory import steps
 from tests.snippets.shell import like

@@ -16,7 +16,7 @@ PUBLIC = (
     "snakepit_bridge",
     "snakepit_bridge.exceptions",
     "snakepit_bridge.dspy_integration",
-    "snakepit_bridge.dspy_integration.envelope",
+    "snakepit_bridge.dspy_integration.serialization",
 )
 
 

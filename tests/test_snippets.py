@@ -155,7 +155,7 @@ def test_the_limits_are_those_of_the_server(server_binary: Path) -> None:
 
 
 def test_every_message_is_one_that_is_printed() -> None:
-    sources = [*(ROOT / "server_rs/src").glob("**/*.rs"), *(ROOT / "snakepit_bridge").glob("*.py")]
+    sources = [*(ROOT / "server_rs/src").glob("**/*.rs"), *(ROOT / "snakepit_bridge").glob("**/*.py")]
     # Rust goes on with a string on the next line.
     code = re.sub(r"\\\n\s*", "", "".join(path.read_text(encoding="utf-8") for path in sources))
     for message in (row[0].strip("`") for row in rows_of("By symptom")):

@@ -14,8 +14,8 @@ import grpc
 import pytest
 
 from snakepit_bridge import LocalServer, SessionContext
+from snakepit_bridge._client.grpc_errors import translate
 from snakepit_bridge.exceptions import SessionExpiredError
-from snakepit_bridge.failed_rpcs import translate
 from snakepit_bridge.v1 import session_pb2
 from snakepit_bridge.v1.session_pb2_grpc import SessionServiceStub
 from tests.abuse import slow

@@ -16,7 +16,7 @@ from time import perf_counter, sleep
 import pytest
 
 from snakepit_bridge import LocalServer, SessionContext
-from snakepit_bridge.changes import Change
+from snakepit_bridge._variables.changes import Change
 from snakepit_bridge.exceptions import BridgeError, ServerStartError
 
 # What the terminal summary says of a run.

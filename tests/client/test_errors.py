@@ -11,10 +11,11 @@ from typing import Any
 import grpc
 import pytest
 
-from snakepit_bridge import LocalServer, SessionContext, exceptions, session, transport
-from snakepit_bridge.failed_rpcs import translate
+from snakepit_bridge import LocalServer, SessionContext, exceptions
+from snakepit_bridge._client import session, transport
+from snakepit_bridge._client.grpc_errors import translate
+from snakepit_bridge._client.transport import ASYNCIO, BLOCKING, finish
 from snakepit_bridge.session_context import session_of
-from snakepit_bridge.transport import ASYNCIO, BLOCKING, finish
 from snakepit_bridge.v1 import session_pb2
 from tests.wire_proxy import WireProxy
 

@@ -16,8 +16,8 @@ from typing import Any, Literal, TypeVar
 import pytest
 
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext
+from snakepit_bridge._context.session import Session
 from snakepit_bridge.exceptions import BridgeError, ServerUnavailableError, SessionExpiredError, SessionNotFoundError
-from snakepit_bridge.session import Session
 from snakepit_bridge.session_context import session_of
 from tests.client.test_errors import end_session
 from tests.wire_proxy import WireProxy

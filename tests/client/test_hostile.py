@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from snakepit_bridge import BlockingContext, SessionContext
+from snakepit_bridge._client.grpc_errors import translate
 from snakepit_bridge.exceptions import (
     ConstraintError,
     InvalidRequestError,
@@ -17,7 +18,6 @@ from snakepit_bridge.exceptions import (
     TypeMismatchError,
     VariableNotFoundError,
 )
-from snakepit_bridge.failed_rpcs import translate
 from snakepit_bridge.v1 import value_pb2, variable_pb2
 from snakepit_bridge.v1 import variable_pb2 as pb
 

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from snakepit_bridge import SessionContext
+from snakepit_bridge._client.backoff import jittered
 from snakepit_bridge.exceptions import ServerUnavailableError
-from snakepit_bridge.jitter import jittered
 
 
 def test_waiting_for_a_server_leaves_the_random_numbers_of_the_program_alone() -> None:

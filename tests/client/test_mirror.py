@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakepit_bridge.mirror import Feed, Mirror, Snapshot, known, merge
+from snakepit_bridge._variables.mirror import Feed, Mirror, Snapshot, known, merge
+from snakepit_bridge._variables.values import encode
 from snakepit_bridge.v1 import variable_pb2 as pb
-from snakepit_bridge.values import encode
 
 _LIFE, _NEXT_LIFE = b"1" * 16, b"2" * 16
 _NAMES = "abcd"

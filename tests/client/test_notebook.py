@@ -129,7 +129,7 @@ def test_no_repr_shows_a_secret(blocking: BlockingContext) -> None:
 
 @pytest.mark.parametrize("secret", [True, False])
 def test_a_secret_that_was_deleted_while_a_watch_was_away_is_not_shown(secret: bool) -> None:
-    from snakepit_bridge.changes import Teller
+    from snakepit_bridge._variables.changes import Teller
     from snakepit_bridge.v1 import value_pb2, variable_pb2
 
     told = variable_pb2.Variable(name="key", version=1, revision=1, value=value_pb2.Value(string_value=SECRET))

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from snakepit_bridge import LocalServer, SessionContext, local_server
-from snakepit_bridge.changes import Change
+from snakepit_bridge._variables.changes import Change
+from snakepit_bridge._variables.watch import Watch
 from snakepit_bridge.exceptions import ServerStartError
 from snakepit_bridge.session_context import session_of
 from snakepit_bridge.v1 import variable_pb2 as pb
 from snakepit_bridge.v1.value_pb2 import Value
-from snakepit_bridge.watch import Watch
 
 Start = Callable[..., LocalServer]
 

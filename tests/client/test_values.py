@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from snakepit_bridge import BlockingContext
+from snakepit_bridge._variables.values import MAX_DEPTH, decode, dtype_names, encode
 from snakepit_bridge.exceptions import ConstraintError, InvalidRequestError, TypeMismatchError
 from snakepit_bridge.v1 import value_pb2 as pb
-from snakepit_bridge.values import MAX_DEPTH, decode, dtype_names, encode
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 _SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | _TEXT | st.binary(max_size=20)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from itertools import count
 
 from snakepit_bridge import BlockingContext, SessionContext
+from snakepit_bridge._client.transport import BLOCKING, finish
 from snakepit_bridge.exceptions import (
     BridgeError,
     ServerUnavailableError,
@@ -21,7 +22,6 @@ from snakepit_bridge.exceptions import (
     SessionNotFoundError,
 )
 from snakepit_bridge.session_context import session_of
-from snakepit_bridge.transport import BLOCKING, finish
 from snakepit_bridge.v1 import server_pb2, session_pb2
 from tests.disk.looking import sessions, variables
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from snakepit_bridge import SessionContext
-from snakepit_bridge.transport import METADATA, Connection
+from snakepit_bridge._client.transport import METADATA, Connection
 from snakepit_bridge.v1 import session_pb2
 
 # Of each session its variables.

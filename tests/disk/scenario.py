@@ -9,6 +9,7 @@ from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 from snakepit_bridge import BlockingContext, SessionContext
+from snakepit_bridge._client.transport import BLOCKING, finish
 from snakepit_bridge.exceptions import (
     BridgeError,
     CallTimeoutError,
@@ -17,7 +18,6 @@ from snakepit_bridge.exceptions import (
     ServerUnavailableError,
 )
 from snakepit_bridge.session_context import session_of
-from snakepit_bridge.transport import BLOCKING, finish
 from snakepit_bridge.v1 import session_pb2
 from tests.disk.looking import State, brief, state
 from tests.disk.mounted import Mounted

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 from pydantic import BaseModel
 
 import snakepit_bridge.dspy_integration as sb
-from snakepit_bridge.values import dtype_names
+from snakepit_bridge._variables.values import dtype_names
 
 
 def round_trip(value: Any, *, types: Iterable[Any] | Mapping[str, Any] = ()) -> Any:

@@ -13,7 +13,7 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
-from snakepit_bridge.dspy_integration.generation import COMMON, OTHERS
+from snakepit_bridge.dspy_integration.targets.generation import COMMON, OTHERS
 from tests.dspy.programs import Pair, agent, as_agent, prompt_of
 from tests.recording_lm import RecordingLM
 

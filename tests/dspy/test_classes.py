@@ -13,7 +13,7 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
-from snakepit_bridge.dspy_integration.modules import AWARE
+from snakepit_bridge.dspy_integration.modules.modules import AWARE
 from tests.dspy.interpreters import INTERPRETER
 from tests.dspy.programs import population, prompt_of
 from tests.recording_lm import RecordingLM, asked_fields

@@ -151,7 +151,7 @@ def test_the_checker_finds_a_mix_where_inner_calls_take_their_own_snapshot(
 ) -> None:
     # No call finds the snapshot of the one around it.
     for where in ("view", "overlay"):
-        monkeypatch.setattr(f"snakepit_bridge.dspy_integration.{where}.find", lambda *_: None)
+        monkeypatch.setattr(f"snakepit_bridge.dspy_integration.overlay.{where}.find", lambda *_: None)
     first_revision = register(other)
     program = sb.bind(Whole(), BINDINGS, session=blocking)
     assert all(checked(program, moving, first_revision, run))

@@ -22,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import snakepit_bridge.dspy_integration as sb
-from snakepit_bridge.dspy_integration.envelope.walk import MAX_DEPTH
+from snakepit_bridge.dspy_integration.serialization.walk import MAX_DEPTH
 from tests.dspy.envelopes import arrays, round_trip, same, values
 
 _PLAIN = {dict, list, str, int, float, bool, type(None)}

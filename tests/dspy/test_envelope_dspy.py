@@ -185,7 +185,7 @@ def test_private_attributes_of_a_prediction_are_those_of_a_fresh_one() -> None:
 
 @pytest.mark.parametrize("tag", ["Noul", "ToolCallResults", "AttributeDict"])
 def test_what_this_dspy_lacks_is_refused_and_named(tag: str) -> None:
-    from snakepit_bridge.dspy_integration.envelope import dspy_types
+    from snakepit_bridge.dspy_integration.serialization import dspy_types
 
     if dspy_types._CLASSES[tag] is not None:
         pytest.skip("this DSPy has it")

@@ -16,13 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import snakepit_bridge.dspy_integration as sb
-from snakepit_bridge.dspy_integration import envelope
+from snakepit_bridge.dspy_integration import serialization
 from tests.dspy.envelope_classes import Currency, Invoice, Open, Point, Swapped, Tags, Verdict
 from tests.dspy.envelopes import values
 
 _OWN = [Currency, Invoice, Open, Point, Swapped, Tags, Verdict]
-_TAGS = sorted(envelope._FORMS)
-_MEMBERS = sorted({name for form in envelope._FORMS.values() for name in f"{form.required} {form.optional}".split()})
+_TAGS = sorted(serialization._FORMS)
+_MEMBERS = sorted(
+    {name for form in serialization._FORMS.values() for name in f"{form.required} {form.optional}".split()}
+)
 _WORDS = [
     *_TAGS,
     *(f"{kind.__module__}:{kind.__qualname__}" for kind in _OWN),
@@ -47,8 +49,8 @@ def _tagged(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Objects with a tag and the members that it wants, filled with anything."""
     return st.sampled_from(_TAGS).flatmap(
         lambda tag: st.fixed_dictionaries(
-            {"$dspy": st.just(tag), **dict.fromkeys(envelope._FORMS[tag].required.split(), inner)},
-            optional=dict.fromkeys(envelope._FORMS[tag].optional.split(), inner),
+            {"$dspy": st.just(tag), **dict.fromkeys(serialization._FORMS[tag].required.split(), inner)},
+            optional=dict.fromkeys(serialization._FORMS[tag].optional.split(), inner),
         )
     )
 

@@ -13,8 +13,8 @@ import pydantic
 import pytest
 
 import snakepit_bridge.dspy_integration as sb
-from snakepit_bridge.dspy_integration.program_arguments import ProgramArguments, result_schema
-from snakepit_bridge.dspy_integration.program_fields import fields_of
+from snakepit_bridge.dspy_integration.programs.arguments import ProgramArguments, result_schema
+from snakepit_bridge.dspy_integration.programs.fields import fields_of
 
 
 class Item(pydantic.BaseModel):

@@ -10,7 +10,7 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
-from snakepit_bridge.dspy_integration.generation import PARAMETERS, REFUSED
+from snakepit_bridge.dspy_integration.targets.generation import PARAMETERS, REFUSED
 from snakepit_bridge.exceptions import VariableNotFoundError
 from tests.dspy.programs import Pair, agent, as_agent
 from tests.recording_lm import RecordingLM

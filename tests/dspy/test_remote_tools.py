@@ -20,8 +20,8 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext
-from snakepit_bridge.dspy_integration.entries import has_aforward
-from snakepit_bridge.dspy_integration.remote_failures import for_agents
+from snakepit_bridge.dspy_integration.agents.errors import for_agents
+from snakepit_bridge.dspy_integration.overlay.entry_points import has_aforward
 from snakepit_bridge.exceptions import (
     BridgeError,
     CallCancelledError,

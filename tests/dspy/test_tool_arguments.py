@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snakepit_bridge.dspy_integration.inlining import MAX_SCHEMAS
-from snakepit_bridge.dspy_integration.tool_arguments import Arguments, annotation
+from snakepit_bridge.dspy_integration.agents.inlining import MAX_SCHEMAS
+from snakepit_bridge.dspy_integration.agents.tool_arguments import Arguments, annotation
 
 NODE = {
     "type": "object",

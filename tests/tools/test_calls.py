@@ -15,6 +15,9 @@ import pydantic
 import pytest
 
 from snakepit_bridge import BlockingContext, Retry, SessionContext, ToolResult, current_call
+from snakepit_bridge._client.transport import ASYNCIO
+from snakepit_bridge._tools.calls import CallOptions, Request
+from snakepit_bridge._variables.values import decode
 from snakepit_bridge.exceptions import (
     CallCancelledError,
     CallTimeoutError,
@@ -26,9 +29,6 @@ from snakepit_bridge.exceptions import (
     TypeMismatchError,
 )
 from snakepit_bridge.session_context import session_of
-from snakepit_bridge.tool_calls import CallOptions, Request
-from snakepit_bridge.transport import ASYNCIO
-from snakepit_bridge.values import decode
 
 VALUES = [
     None,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from snakepit_bridge.exceptions import BridgeError, ToolFailedError
-from snakepit_bridge.failures import failed_class, failure_from_wire, failure_to_wire
+from snakepit_bridge._tools.errors import failure_from_wire, failure_to_wire
+from snakepit_bridge.exceptions import BridgeError, ToolFailedError, failed_class
 
 
 class CityError(ValueError, KeyError):

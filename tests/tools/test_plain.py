@@ -19,10 +19,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snakepit_bridge._tools.jsonable import put
+from snakepit_bridge._variables.values import decode
 from snakepit_bridge.exceptions import BridgeError, ConstraintError, InvalidRequestError, TypeMismatchError
-from snakepit_bridge.plain import put
 from snakepit_bridge.v1 import value_pb2 as pb
-from snakepit_bridge.values import decode
 
 
 class Colour(enum.Enum):

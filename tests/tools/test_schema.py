@@ -19,10 +19,11 @@ import numpy as np
 import pydantic
 import pytest
 
-from snakepit_bridge import Retry, docstrings
-from snakepit_bridge.declared import declare
+from snakepit_bridge import Retry
+from snakepit_bridge._tools import docstrings
+from snakepit_bridge._tools.definition import declare
+from snakepit_bridge._tools.type_mapping import ArgumentError
 from snakepit_bridge.exceptions import InvalidRequestError
-from snakepit_bridge.tool_types import ArgumentError
 
 _INTEGER = {"type": "integer"}
 ROOT = Path(__file__).parents[2]
@@ -447,7 +448,7 @@ import sys
 sys.modules["pydantic"] = None
 from datetime import datetime
 from typing import Literal, Optional
-from snakepit_bridge.declared import declare
+from snakepit_bridge._tools.definition import declare
 from snakepit_bridge.exceptions import InvalidRequestError
 
 def everyday(a: str, b: int = 1, c: Optional[list[float]] = None, d: Literal["x", "y"] = "x", **rest: dict) -> dict: ...
