@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext, local_server
-from tests.abuse.process import ABUSED
-from tests.client.crashing import CRASHED
-from tests.client.stuck import STUCK
-from tests.client.threads import note_threads
-from tests.disk.failing import FAILED
-from tests.disk.power import CUT
-from tests.planted.harnesses import CAUGHT
-from tests.recording_lm import RecordingLM
-from tests.wire_proxy import WireProxy
+from tests.faults.abuse.process import ABUSED
+from tests.faults.disk.failing import FAILED
+from tests.faults.disk.power import CUT
+from tests.faults.planted.harnesses import CAUGHT
+from tests.faults.processes.crashing import CRASHED
+from tests.faults.processes.stuck import STUCK
+from tests.support.recording_lm import RecordingLM
+from tests.support.threads import note_threads
+from tests.support.wire_proxy import WireProxy
 
 # Runs pytest in the tests of the plugin.
 pytest_plugins = ["pytester"]

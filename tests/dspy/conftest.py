@@ -12,9 +12,9 @@ import pytest
 from dspy.dsp.utils.settings import main_thread_config
 
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext
-from tests.dspy.consistency import TALLY, Tally
-from tests.instant_lm import InstantLM
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.consistency import TALLY, Tally
+from tests.support.instant_lm import InstantLM
+from tests.support.recording_lm import RecordingLM
 
 # What LiteLLM gives rise to. DSPy asks it where parameters are unusual, and for each request before 3.4. It keeps the
 # connections of event loops that are over.
@@ -87,9 +87,9 @@ def session(blocking: BlockingContext) -> BlockingContext:
 
 @pytest.fixture(scope="module")
 def offering(server: LocalServer, request: pytest.FixtureRequest) -> Iterator[BlockingContext]:
-    """A session in which another process offers the tools of `tests.dspy.offering`."""
+    """A session in which another process offers the tools of `tests.dspy.support.offering`."""
     session_id = request.node.name.replace("/", "-").removesuffix(".py")
-    command = [sys.executable, "-m", "tests.dspy.offering", server.address, session_id]
+    command = [sys.executable, "-m", "tests.dspy.support.offering", server.address, session_id]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "offered\n"

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from examples.scripted_lm import ScriptedLM, asked_fields
-from tests.recording_lm import RecordingLM
+from tests.support.recording_lm import RecordingLM
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TIMEOUT = 120
 QUIET = "http://127.0.0.1:9/v1"  # the discard port: nobody answers
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from examples.optimization import MESSAGES, UNSEEN
-from tests.dspy.agents import ANSWER, calling
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.agents import ANSWER, calling
+from tests.support.recording_lm import RecordingLM
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OWN = {"SNAKEPIT_ADDRESS", "SNAKEPIT_SESSION", "SNAKEPIT_MODEL", "SNAKEPIT_MODEL_API_BASE", "OPENAI_API_BASE"}
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OWN = {"SNAKEPIT_ADDRESS", "SNAKEPIT_SESSION", "SNAKEPIT_MODEL", "SNAKEPIT_MODEL_API_BASE"}
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PROTOS = sorted((ROOT / "proto").glob("snakepit_bridge/v1/*.proto"))
 
 

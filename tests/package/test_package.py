@@ -16,7 +16,7 @@ from snakepit_bridge import BlockingContext
 from snakepit_bridge.session_context import session_of
 from tools.release import archives, versions
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EXPORTS = {
     "snakepit_bridge": {
         "Attempt", "Author", "Batch", "BlockingContext", "BlockingToolStream", "BlockingWatch", "BridgeError",

@@ -13,7 +13,7 @@ import pytest
 from tools.release import archives, versions
 from tools.release.processes import CheckError, run, without_rust
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STATED = versions.stated(ROOT)
 
 
@@ -72,9 +72,9 @@ def test_what_a_wheel_lacks_or_has_too_much_is_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel, "w") as written:
         for name in wanted - {"snakepit_bridge/py.typed"}:
             written.writestr(name, name)
-        written.writestr("tests/test_release.py", "")
+        written.writestr("tests/package/test_release.py", "")
     found = archives.members(wheel)
-    assert archives.difference(wanted, found) == ["- snakepit_bridge/py.typed", "+ tests/test_release.py"]
+    assert archives.difference(wanted, found) == ["- snakepit_bridge/py.typed", "+ tests/package/test_release.py"]
 
 
 def test_two_archives_are_told_apart_by_file_and_byte() -> None:

@@ -1,6 +1,6 @@
 """The snippets of the guide and of the README run as they stand, one after another, and print what they show.
 
-`pytest tests/test_guide.py -k end --update-examples` writes what Python prints into the guide.
+`pytest tests/pages/test_guide.py -k end --update-examples` writes what Python prints into the guide.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from pytest_examples import CodeExample, EvalExample, find_examples
 from snakepit_bridge import LocalServer
 from snakepit_bridge.constraints import _ALLOWED
 from snakepit_bridge.dspy_integration.generation import COMMON, OTHERS, Fit
-from tests.recording_lm import RecordingLM, asked_fields
-from tests.snippets.inventory import steps
-from tests.snippets.shell import like
+from tests.pages.snippets.inventory import steps
+from tests.pages.snippets.shell import like
+from tests.support.recording_lm import RecordingLM, asked_fields
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "guide.md"
 README = ROOT / "README.md"
 WIDTH = 100

@@ -16,7 +16,7 @@ from snakepit_bridge import SessionContext
 from snakepit_bridge.exceptions import LimitExceededError
 from snakepit_bridge.server import local_server, start
 
-TEXT = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 BUCKETS = "le"
 
 

@@ -15,7 +15,7 @@ from tools.recording.drawing import HIGH, PADDING, SIZE, TITLE, WIDE, Pane, draw
 from tools.recording.story import ABOVE, BELOW
 from tools.recording.terminal import Cell, Frame, without_waits
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 
 

@@ -15,7 +15,7 @@ from snakepit_bridge import TLS, SessionContext
 from snakepit_bridge.exceptions import UnauthenticatedError
 from snakepit_bridge.server import start
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "security.md").read_text()
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from snakepit_bridge import local_server
-from tests.snippets.blocks import ROOT, blocks, pages
-from tests.snippets.inventory import GENERATED, GUIDED, NOT_RUN, exception, scratch, steps, unaccounted
-from tests.snippets.parsed import PARSERS
-from tests.snippets.shell import Shell, like
+from tests.pages.snippets.blocks import ROOT, blocks, pages
+from tests.pages.snippets.inventory import GENERATED, GUIDED, NOT_RUN, exception, scratch, steps, unaccounted
+from tests.pages.snippets.parsed import PARSERS
+from tests.pages.snippets.shell import Shell, like
 
 # `make` is looked up, not run: what it does takes minutes, and is what runs these tests.
 MAKE = f'make() {{ grep -q "^$1:" {ROOT}/Makefile; }}'

@@ -10,7 +10,7 @@ from typing import Any
 
 import dspy
 
-from tests.recording_lm import asked_fields, render
+from tests.support.recording_lm import asked_fields, render
 
 Reply = Callable[[dict[str, Any]], Mapping[str, Any]]
 

@@ -11,7 +11,7 @@ from typing import Any
 import dspy
 import pytest
 
-from tests.recording_lm import RecordingLM
+from tests.support.recording_lm import RecordingLM
 
 
 @pytest.fixture

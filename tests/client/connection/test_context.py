@@ -24,7 +24,7 @@ from snakepit_bridge.exceptions import (
     VersionConflictError,
 )
 from snakepit_bridge.session_context import session_of
-from tests.wire_proxy import WireProxy
+from tests.support.wire_proxy import WireProxy
 
 
 def test_the_public_names_have_these_names() -> None:

@@ -17,10 +17,10 @@ import pytest
 from snakepit_bridge import LocalServer, SessionContext, local_server
 from snakepit_bridge.exceptions import ServerStartError, ServerUnavailableError, SessionClosedError
 from snakepit_bridge.session_context import session_of
-from tests.client.threads import threads_left
-from tests.wire_proxy import WireProxy
+from tests.support.threads import threads_left
+from tests.support.wire_proxy import WireProxy
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def python(code: str, *arguments: str) -> subprocess.Popen[str]:

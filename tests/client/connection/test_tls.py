@@ -12,7 +12,7 @@ import pytest
 
 from snakepit_bridge import TLS, LocalServer, SessionContext, exceptions
 from snakepit_bridge.server import start
-from tests.wire_proxy import WireProxy
+from tests.support.wire_proxy import WireProxy
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl")
 

@@ -16,7 +16,7 @@ from snakepit_bridge.failed_rpcs import translate
 from snakepit_bridge.session_context import session_of
 from snakepit_bridge.transport import ASYNCIO, BLOCKING, finish
 from snakepit_bridge.v1 import session_pb2
-from tests.wire_proxy import WireProxy
+from tests.support.wire_proxy import WireProxy
 
 RELEASE = version("snakepit-bridge")
 

@@ -23,7 +23,7 @@ from snakepit_bridge import BlockingContext, LocalServer, SessionContext, except
 from snakepit_bridge.exceptions import BridgeError
 from snakepit_bridge.server import start
 from snakepit_bridge.session_context import session_of
-from tests.client.test_errors import end_session
+from tests.client.errors.test_errors import end_session
 
 
 def named(error: BridgeError) -> str:

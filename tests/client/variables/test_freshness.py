@@ -19,8 +19,8 @@ from snakepit_bridge import BlockingContext, LocalServer, SessionContext
 from snakepit_bridge.exceptions import BridgeError, ServerUnavailableError, SessionExpiredError, SessionNotFoundError
 from snakepit_bridge.session import Session
 from snakepit_bridge.session_context import session_of
-from tests.client.test_errors import end_session
-from tests.wire_proxy import WireProxy
+from tests.client.errors.test_errors import end_session
+from tests.support.wire_proxy import WireProxy
 
 NAMES = [f"v{index}" for index in range(12)]
 Refused = TypeVar("Refused", bound=BridgeError)

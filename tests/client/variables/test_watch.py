@@ -11,8 +11,8 @@ import pytest
 
 from snakepit_bridge import BlockingContext, Change, LocalServer, SessionContext
 from snakepit_bridge.exceptions import CompactedError, SessionExpiredError, SessionNotFoundError
-from tests.client.test_errors import end_session
-from tests.wire_proxy import WireProxy
+from tests.client.errors.test_errors import end_session
+from tests.support.wire_proxy import WireProxy
 
 
 async def _take(watch: Any, count: int) -> list[Change]:

@@ -35,9 +35,9 @@ from snakepit_bridge.exceptions import (
     ToolNotFoundError,
     ToolUnavailableError,
 )
-from tests.dspy.agents import AGENTS, ANSWER, NEEDS_V2, calling, parallel, react
-from tests.dspy.interpreters import INTERPRETER
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.agents import AGENTS, ANSWER, NEEDS_V2, calling, parallel, react
+from tests.dspy.support.interpreters import INTERPRETER
+from tests.support.recording_lm import RecordingLM
 
 Make = Callable[[list[Any]], Any]
 Call = Callable[[Any], Any]

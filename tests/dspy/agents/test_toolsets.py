@@ -12,9 +12,9 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
-from tests.dspy.interpreters import rlm
-from tests.dspy.programs import population, prompt_of
-from tests.recording_lm import RecordingLM, asked_fields
+from tests.dspy.support.interpreters import rlm
+from tests.dspy.support.programs import population, prompt_of
+from tests.support.recording_lm import RecordingLM, asked_fields
 
 Call = Callable[[Any], Any]
 

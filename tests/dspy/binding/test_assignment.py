@@ -10,8 +10,8 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
-from tests.dspy.programs import Pair
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.programs import Pair
+from tests.support.recording_lm import RecordingLM
 
 
 def warnings_in(caplog: pytest.LogCaptureFixture) -> int:

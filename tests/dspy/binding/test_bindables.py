@@ -14,8 +14,8 @@ import pytest
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
 from snakepit_bridge.dspy_integration.generation import COMMON, OTHERS
-from tests.dspy.programs import Pair, agent, as_agent, prompt_of
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.programs import Pair, agent, as_agent, prompt_of
+from tests.support.recording_lm import RecordingLM
 
 Call = Callable[[Any], Any]
 

@@ -9,8 +9,8 @@ import dspy
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
-from tests.dspy.programs import Pair
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.programs import Pair
+from tests.support.recording_lm import RecordingLM
 
 
 def test_what_is_bound_inside_a_call_is_bound_at_once(lm: RecordingLM, session: BlockingContext) -> None:

@@ -16,8 +16,8 @@ import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
 from snakepit_bridge.exceptions import VariableNotFoundError
 from snakepit_bridge.session_context import session_of
-from tests.dspy.programs import KINDS, Aliased, Kind, Pair, agent, as_agent
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.programs import KINDS, Aliased, Kind, Pair, agent, as_agent
+from tests.support.recording_lm import RecordingLM
 
 DEEP: dict[str, Callable[[Any], Any]] = {
     "copy.deepcopy": copy.deepcopy,

@@ -14,8 +14,8 @@ import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
 from snakepit_bridge.exceptions import VariableNotFoundError
 from snakepit_bridge.session_context import session_of
-from tests.dspy.programs import Pair
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.programs import Pair
+from tests.support.recording_lm import RecordingLM
 
 TABLE = """\
 path                variable  value                version  notes

@@ -11,8 +11,8 @@ from dspy.dsp.utils.settings import main_thread_config
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
-from tests.dspy.programs import Pair, agent
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.programs import Pair, agent
+from tests.support.recording_lm import RecordingLM
 
 ELSEWHERE = ["anthropic/claude-3", "OpenAI/gpt-4o", "azure/gpt-4o", "openai/", "openai/../x", "/gpt-4o", "gpt 4o",
              "openai//x", "http://evil/x", "openai/gpt\n", "..", "openrouter/openai/gpt-4o"]  # fmt: skip

@@ -17,8 +17,8 @@ import pytest
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
 from snakepit_bridge.exceptions import BindingError
-from tests.dspy.programs import KINDS, Kind, Pair
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.programs import KINDS, Kind, Pair
+from tests.support.recording_lm import RecordingLM
 
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 DEMO = dspy.Example(question="2+2?", draft="d", reasoning="r", answer="four")

@@ -15,9 +15,9 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, SessionContext
-from tests.dspy.programs import Pair, prompt_of
-from tests.instant_lm import InstantLM
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.programs import Pair, prompt_of
+from tests.support.instant_lm import InstantLM
+from tests.support.recording_lm import RecordingLM
 
 ENTRIES: list[Callable[..., Any]] = [
     lambda program, **inputs: program(**inputs),

@@ -12,8 +12,8 @@ import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
 from snakepit_bridge.dspy_integration.generation import PARAMETERS, REFUSED
 from snakepit_bridge.exceptions import VariableNotFoundError
-from tests.dspy.programs import Pair, agent, as_agent
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.programs import Pair, agent, as_agent
+from tests.support.recording_lm import RecordingLM
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import pytest
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, SessionContext
 from snakepit_bridge.exceptions import ModelNotAllowedError, VariableNotFoundError
-from tests.dspy.programs import Pair, agent
-from tests.recording_lm import RecordingLM
-from tests.wire_proxy import WireProxy
+from tests.dspy.support.programs import Pair, agent
+from tests.support.recording_lm import RecordingLM
+from tests.support.wire_proxy import WireProxy
 
 TEXT = """\
 {

@@ -12,7 +12,7 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
-from tests.dspy.programs import Pair
+from tests.dspy.support.programs import Pair
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from dspy.clients.cache import Cache
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
-from tests.recording_lm import RecordingLM
+from tests.support.recording_lm import RecordingLM
 
 
 @pytest.fixture

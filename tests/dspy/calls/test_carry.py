@@ -14,7 +14,7 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
-from tests.recording_lm import RecordingLM
+from tests.support.recording_lm import RecordingLM
 
 Wrap = Callable[[Any], Any]
 Way = Callable[[Wrap, Any], None]

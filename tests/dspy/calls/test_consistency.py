@@ -17,20 +17,20 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext
-from tests.dspy.consistency import BINDINGS, TALLY, Tally, by_question, problems
-from tests.dspy.entry_points import ENTRY_POINTS, Whole, called, in_a_thread_pool
-from tests.dspy.states import register, variables
-from tests.instant_lm import InstantLM
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.consistency import BINDINGS, TALLY, Tally, by_question, problems
+from tests.dspy.support.entry_points import ENTRY_POINTS, Whole, called, in_a_thread_pool
+from tests.dspy.support.states import register, variables
+from tests.support.instant_lm import InstantLM
+from tests.support.recording_lm import RecordingLM
 
 Flip = Callable[[str], None]
 
 
 class Flipper:
-    """A process that flips the variables of one session after the other; see `tests.dspy.states`."""
+    """A process that flips the variables of one session after the other; see `tests.dspy.support.states`."""
 
     def __init__(self, address: str) -> None:
-        command, root = [sys.executable, "-m", "tests.dspy.states", address], Path(__file__).parents[2]
+        command, root = [sys.executable, "-m", "tests.dspy.support.states", address], Path(__file__).parents[3]
         self._process = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def start(self, session_id: str) -> None:

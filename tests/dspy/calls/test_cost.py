@@ -11,7 +11,7 @@ from dspy.utils.dummies import DummyLM
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, SessionContext
-from tests.wire_proxy import WireProxy
+from tests.support.wire_proxy import WireProxy
 
 
 class Silent(dspy.Module):

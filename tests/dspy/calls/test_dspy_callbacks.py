@@ -13,8 +13,8 @@ from dspy.utils.callback import BaseCallback
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
 from snakepit_bridge.exceptions import VariableNotFoundError
-from tests.dspy.programs import KINDS, ForwardOnly, Kind, Pair
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.programs import KINDS, ForwardOnly, Kind, Pair
+from tests.support.recording_lm import RecordingLM
 
 ASKED = {
     "call": lambda program: program(question="why?"),

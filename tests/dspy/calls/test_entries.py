@@ -18,10 +18,10 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, SessionContext
-from tests.dspy.programs import Pair, agent, as_agent
-from tests.instant_lm import InstantLM
-from tests.recording_lm import RecordingLM
-from tests.wire_proxy import WireProxy
+from tests.dspy.support.programs import Pair, agent, as_agent
+from tests.support.instant_lm import InstantLM
+from tests.support.recording_lm import RecordingLM
+from tests.support.wire_proxy import WireProxy
 
 
 class Aware(sb.VariableAwareMixin, Pair):
@@ -164,11 +164,11 @@ def test_a_forward_patched_on_the_instance_runs_with_one_snapshot_and_can_be_put
     assert [body["temperature"] for body in moving.requests] == [0.25] * 4
     # And what was put back does not take this package into a pickle.
     path = tmp_path / "program.pkl"
-    cloudpickle.register_pickle_by_value(sys.modules[__name__.rpartition(".")[0] + ".programs"])
+    cloudpickle.register_pickle_by_value(sys.modules[Pair.__module__])
     try:
         path.write_bytes(cloudpickle.dumps(program))
     finally:
-        cloudpickle.unregister_pickle_by_value(sys.modules[__name__.rpartition(".")[0] + ".programs"])
+        cloudpickle.unregister_pickle_by_value(sys.modules[Pair.__module__])
     code = (
         "import sys, pickle; sys.modules['snakepit_bridge'] = None\n"
         f"program = pickle.load(open({str(path)!r}, 'rb')); print(type(program).__name__, program.k)"

@@ -13,8 +13,8 @@ from dspy.clients.base_lm import GLOBAL_HISTORY
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, SessionContext
-from tests.dspy.programs import ForwardOnly, Pair, agent, as_agent
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.programs import ForwardOnly, Pair, agent, as_agent
+from tests.support.recording_lm import RecordingLM
 
 
 def named(row: dict[str, Any]) -> tuple[Any, Any]:

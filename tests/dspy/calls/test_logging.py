@@ -11,8 +11,8 @@ import pytest
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
 from snakepit_bridge.exceptions import UnknownModuleError
-from tests.dspy.programs import Pair
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.programs import Pair
+from tests.support.recording_lm import RecordingLM
 
 PACKAGE = "snakepit_bridge.dspy_integration"
 SECRET = "hunter2 is the word"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from snakepit_bridge import BlockingContext
-from tests.recording_lm import RecordingLM
+from tests.support.recording_lm import RecordingLM
 
 Cell = Callable[[str], Coroutine[Any, Any, None]]
 
@@ -25,7 +25,7 @@ SET_UP = """
     import dspy
     import snakepit_bridge.dspy_integration as sb
     from snakepit_bridge import SessionContext
-    from tests.dspy.programs import ForwardOnly, Pair
+    from tests.dspy.support.programs import ForwardOnly, Pair
 
     asyncio.get_running_loop()
     ctx = SessionContext.connect(address, session_id=session_id, freshness=freshness)

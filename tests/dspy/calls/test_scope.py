@@ -14,8 +14,8 @@ import pytest
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, SessionContext
 from snakepit_bridge.session_context import session_of
-from tests.dspy.programs import Pair
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.programs import Pair
+from tests.support.recording_lm import RecordingLM
 
 
 async def test_a_program_bound_inside_a_snapshot_finds_its_variables(

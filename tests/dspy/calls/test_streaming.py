@@ -12,8 +12,8 @@ from dspy.streaming import StatusMessage, StatusMessageProvider, StreamListener,
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
-from tests.dspy.programs import Pair, prompt_of
-from tests.recording_lm import RecordingLM, asked_fields
+from tests.dspy.support.programs import Pair, prompt_of
+from tests.support.recording_lm import RecordingLM, asked_fields
 
 BINDINGS = {
     "temperature": "t",

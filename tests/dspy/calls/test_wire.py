@@ -11,8 +11,8 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
-from tests.dspy.programs import AforwardOnly, ForwardOnly, Pair, agent, as_agent, prompt_of, sent
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.programs import AforwardOnly, ForwardOnly, Pair, agent, as_agent, prompt_of, sent
+from tests.support.recording_lm import RecordingLM
 
 EVERYTHING = {"temperature": "t", "max_tokens": "tokens", "instructions": "prompt", "model": "model"}
 

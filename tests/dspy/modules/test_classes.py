@@ -14,9 +14,9 @@ import pytest
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
 from snakepit_bridge.dspy_integration.modules import AWARE
-from tests.dspy.interpreters import INTERPRETER
-from tests.dspy.programs import population, prompt_of
-from tests.recording_lm import RecordingLM, asked_fields
+from tests.dspy.support.interpreters import INTERPRETER
+from tests.dspy.support.programs import population, prompt_of
+from tests.support.recording_lm import RecordingLM, asked_fields
 
 SIGNATURE = "question -> answer"
 

@@ -12,9 +12,9 @@ import pytest
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, SessionContext
 from snakepit_bridge.exceptions import VariableNotFoundError
-from tests.dspy.interpreters import INTERPRETER
-from tests.dspy.programs import as_agent, population
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.interpreters import INTERPRETER
+from tests.dspy.support.programs import as_agent, population
+from tests.support.recording_lm import RecordingLM
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, SessionContext
-from tests.dspy.programs import population
-from tests.instant_lm import InstantLM
-from tests.recording_lm import asked_fields
+from tests.dspy.support.programs import population
+from tests.support.instant_lm import InstantLM
+from tests.support.recording_lm import asked_fields
 
 AT_ONCE = 8
 CALLS = 60

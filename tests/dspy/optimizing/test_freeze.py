@@ -15,9 +15,9 @@ import pytest
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, SessionContext
 from snakepit_bridge.exceptions import ServerUnavailableError, VariableNotFoundError
-from tests.dspy.programs import AforwardOnly, ForwardOnly, Pair, agent, as_agent
-from tests.recording_lm import RecordingLM
-from tests.wire_proxy import WireProxy
+from tests.dspy.support.programs import AforwardOnly, ForwardOnly, Pair, agent, as_agent
+from tests.support.recording_lm import RecordingLM
+from tests.support.wire_proxy import WireProxy
 
 BINDINGS = {
     "temperature": "t",

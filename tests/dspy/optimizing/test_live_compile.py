@@ -11,9 +11,9 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
-from tests.dspy.capitals import TRAIN, Oracle, exact
-from tests.dspy.programs import Capital
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.capitals import TRAIN, Oracle, exact
+from tests.dspy.support.programs import Capital
+from tests.support.recording_lm import RecordingLM
 
 
 @pytest.fixture

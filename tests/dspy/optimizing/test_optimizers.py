@@ -15,9 +15,9 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
-from tests.dspy.capitals import PLAIN, TOLD, TRAIN, Oracle, country_in, demos_in, exact, instructions_in, score
-from tests.dspy.programs import Capital
-from tests.recording_lm import RecordingLM, asked_fields
+from tests.dspy.support.capitals import PLAIN, TOLD, TRAIN, Oracle, country_in, demos_in, exact, instructions_in, score
+from tests.dspy.support.programs import Capital
+from tests.support.recording_lm import RecordingLM, asked_fields
 
 BINDINGS = {"ask.instructions": "prompt", "ask.demos": "demos", "ask.temperature": "t"}
 
@@ -48,8 +48,8 @@ def program(oracle: Oracle, session: BlockingContext) -> Any:
 @pytest.fixture(scope="module")
 def process() -> Iterator[subprocess.Popen[str]]:
     """Another process, which can bind and call the program."""
-    command = [sys.executable, "-m", "tests.dspy.live_process"]
-    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "tests.dspy.support.live_process"]
+    root = Path(__file__).parents[3]
     with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
         yield running
         assert running.stdin is not None

@@ -20,10 +20,10 @@ from snakepit_bridge.exceptions import (
     VariableReadOnlyError,
     VersionConflictError,
 )
-from tests.dspy.optimized import BINDINGS, DEMO, FOUND, improve, instruct, values
-from tests.dspy.programs import Pair
-from tests.recording_lm import RecordingLM
-from tests.wire_proxy import WireProxy
+from tests.dspy.support.optimized import BINDINGS, DEMO, FOUND, improve, instruct, values
+from tests.dspy.support.programs import Pair
+from tests.support.recording_lm import RecordingLM
+from tests.support.wire_proxy import WireProxy
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
-from tests.dspy.optimized import BINDINGS, DEMO, FOUND, describe, improve, instruct, values
-from tests.dspy.programs import Pair, agent, as_agent
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.optimized import BINDINGS, DEMO, FOUND, describe, improve, instruct, values
+from tests.dspy.support.programs import Pair, agent, as_agent
+from tests.support.recording_lm import RecordingLM
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ import pytest
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext
 from snakepit_bridge.exceptions import CallTimeoutError, InvalidRequestError, ToolFailedError
-from tests.dspy.agents import ANSWER, calling, react
-from tests.dspy.served import Plain, Ticket
-from tests.recording_lm import RecordingLM, asked_fields
+from tests.dspy.support.agents import ANSWER, calling, react
+from tests.dspy.support.served import Plain, Ticket
+from tests.support.recording_lm import RecordingLM, asked_fields
 
 FIXED = {"reasoning": "because", "answer": "a long answer of several words", "draft": "a first draft"}
 
@@ -37,8 +37,8 @@ def wire() -> Iterator[RecordingLM]:
 
 @pytest.fixture(scope="module")
 def process(server: LocalServer, wire: RecordingLM) -> Iterator[BlockingContext]:
-    """A session in which another process serves the programs of `tests.dspy.served`."""
-    command = [sys.executable, "-m", "tests.dspy.served", server.address, "test-dspy-serving", wire.url]
+    """A session in which another process serves the programs of `tests.dspy.support.served`."""
+    command = [sys.executable, "-m", "tests.dspy.support.served", server.address, "test-dspy-serving", wire.url]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "served\n"

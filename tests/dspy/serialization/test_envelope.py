@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge.dspy_integration.envelope.walk import MAX_DEPTH
-from tests.dspy.envelopes import arrays, round_trip, same, values
+from tests.dspy.support.envelopes import arrays, round_trip, same, values
 
 _PLAIN = {dict, list, str, int, float, bool, type(None)}
 
@@ -143,7 +143,7 @@ def test_equal_sets_are_equal_envelopes_in_every_process() -> None:
 
 
 def _environment() -> dict[str, str]:
-    return {"PYTHONPATH": str(Path(__file__).parents[2]), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    return {"PYTHONPATH": str(Path(__file__).parents[3]), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 
 def test_a_loaded_array_can_be_written_to_as_before() -> None:

@@ -14,7 +14,7 @@ import pydantic
 import pytest
 
 import snakepit_bridge.dspy_integration as sb
-from tests.dspy.envelope_classes import (
+from tests.dspy.support.envelope_classes import (
     Access,
     Box,
     Cat,
@@ -36,8 +36,8 @@ from tests.dspy.envelope_classes import (
     Trip,
     Verdict,
 )
-from tests.dspy.envelopes import round_trip, same
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.envelopes import round_trip, same
+from tests.support.recording_lm import RecordingLM
 
 _HOME = Line.__module__
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import snakepit_bridge.dspy_integration as sb
-from tests.dspy.envelopes import round_trip, same
+from tests.dspy.support.envelopes import round_trip, same
 
 _MARKER = "CUSTOM-TYPE-START-IDENTIFIER"
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge.dspy_integration import envelope
-from tests.dspy.envelope_classes import Currency, Invoice, Open, Point, Swapped, Tags, Verdict
-from tests.dspy.envelopes import values
+from tests.dspy.support.envelope_classes import Currency, Invoice, Open, Point, Swapped, Tags, Verdict
+from tests.dspy.support.envelopes import values
 
 _OWN = [Currency, Invoice, Open, Point, Swapped, Tags, Verdict]
 _TAGS = sorted(envelope._FORMS)

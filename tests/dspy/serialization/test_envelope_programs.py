@@ -16,10 +16,10 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
-from tests.dspy.envelopes import round_trip, same
-from tests.dspy.interpreters import rlm
-from tests.dspy.programs import agent, as_agent
-from tests.recording_lm import RecordingLM
+from tests.dspy.support.envelopes import round_trip, same
+from tests.dspy.support.interpreters import rlm
+from tests.dspy.support.programs import agent, as_agent
+from tests.support.recording_lm import RecordingLM
 
 
 def _predictor(session: Any, signature: Any = "question -> answer", module: Any = dspy.Predict) -> Any:
@@ -144,6 +144,6 @@ def test_an_answer_is_read_in_another_process(session: BlockingContext, lm: Reco
         capture_output=True,
         text=True,
         check=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
     )
     assert json.loads(done.stdout) == ["Prediction", "answer 1", 1, sb.revision_of(made)]

@@ -9,8 +9,8 @@ import dspy
 import pytest
 
 import snakepit_bridge.dspy_integration as sb
-from tests.dspy.interpreters import rlm
-from tests.recording_lm import asked_fields
+from tests.dspy.support.interpreters import rlm
+from tests.support.recording_lm import asked_fields
 
 Calls = Sequence[tuple[str, dict[str, Any]]]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import dspy
 
-from tests.recording_lm import asked_fields
+from tests.support.recording_lm import asked_fields
 
 PLAIN = "Given the fields `country`, produce the fields `capital`."
 TOLD = "Name only the city."

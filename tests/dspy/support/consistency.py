@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import snakepit_bridge.dspy_integration as sb
-from tests.dspy.states import RING
+from tests.dspy.support.states import RING
 
 BINDINGS = {
     "temperature": "t",

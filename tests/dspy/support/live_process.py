@@ -1,4 +1,6 @@
-"""A live program in a process of its own: `python -m tests.dspy.live_process`, a JSON request and answer per line.
+"""A live program in a process of its own: `python -m tests.dspy.support.live_process`.
+
+It reads a JSON request and writes a JSON answer per line.
 
 `{"bind": [address, session, api_base], "bindings": {...}}` makes the program; `{"ask": country}` calls it.
 """
@@ -13,7 +15,7 @@ import dspy
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import SessionContext
-from tests.dspy.programs import Capital
+from tests.dspy.support.programs import Capital
 
 
 def main() -> None:

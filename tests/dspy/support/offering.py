@@ -1,4 +1,4 @@
-"""A process that offers tools: `python -m tests.dspy.offering ADDRESS SESSION`. It ends with its stdin."""
+"""A process that offers tools: `python -m tests.dspy.support.offering ADDRESS SESSION`. It ends with its stdin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A process that serves programs: `python -m tests.dspy.served ADDRESS SESSION LM_URL`. It ends with its stdin."""
+"""A process that serves programs: `python -m tests.dspy.support.served ADDRESS SESSION LM_URL`.
+
+It ends with its stdin.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ State n gives each variable a value that tells n, or n modulo `RING`, so that wh
 it is. Run as a program it reads session ids from stdin and writes state after state to that session until the next
 line; then it answers with the number of the last one.
 
-    python -m tests.dspy.states ADDRESS
+    python -m tests.dspy.support.states ADDRESS
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from snakepit_bridge.v1 import tool_pb2, variable_pb2
-from tests.abuse.wire import (
+from tests.faults.abuse.wire import (
     ACK,
     BATCH,
     CANCEL,

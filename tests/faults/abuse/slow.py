@@ -11,8 +11,8 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
 from snakepit_bridge.v1 import variable_pb2
-from tests.abuse.attacks import SERVICE, Target, attack, watch_of
-from tests.abuse.wire import Wire, message
+from tests.faults.abuse.attacks import SERVICE, Target, attack, watch_of
+from tests.faults.abuse.wire import Wire, message
 
 HEADERS = [
     (":method", "POST"),

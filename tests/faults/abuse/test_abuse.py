@@ -18,10 +18,10 @@ from snakepit_bridge.exceptions import SessionExpiredError
 from snakepit_bridge.failed_rpcs import translate
 from snakepit_bridge.v1 import session_pb2
 from snakepit_bridge.v1.session_pb2_grpc import SessionServiceStub
-from tests.abuse import slow
-from tests.abuse.attacks import ATTACKS, Target
-from tests.abuse.bystander import Bystander
-from tests.abuse.process import ABUSED, Process
+from tests.faults.abuse import slow
+from tests.faults.abuse.attacks import ATTACKS, Target
+from tests.faults.abuse.bystander import Bystander
+from tests.faults.abuse.process import ABUSED, Process
 
 TTL = 5.0
 """Of the attackers' session, in seconds: it outlives that only while somebody watches it."""

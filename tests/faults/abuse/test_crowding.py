@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from snakepit_bridge import LocalServer, SessionContext
-from tests.abuse.process import Process
-from tests.abuse.wire import Wire
+from tests.faults.abuse.process import Process
+from tests.faults.abuse.wire import Wire
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits another process")
 

@@ -23,9 +23,9 @@ import pytest
 
 from snakepit_bridge import SessionContext
 from snakepit_bridge.exceptions import OutcomeUnknownError
-from tests.disk.looking import State, brief, state
-from tests.disk.mounted import Mounted
-from tests.disk.scenario import UPKEEP, Run
+from tests.faults.disk.looking import State, brief, state
+from tests.faults.disk.mounted import Mounted
+from tests.faults.disk.scenario import UPKEEP, Run
 
 # What the terminal summary says of a run.
 FAILED = pytest.StashKey[str]()

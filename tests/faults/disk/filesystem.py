@@ -1,4 +1,6 @@
-"""A file system whose power can be cut, and which can be told to fail: `python -m tests.disk.filesystem MOUNTPOINT`.
+"""A file system whose power can be cut, and which can be told to fail.
+
+`python -m tests.faults.disk.filesystem MOUNTPOINT` mounts it.
 
 It keeps a `Volume` in memory and serves it through FUSE, one request after the other. On stdin it takes one command a
 line, as JSON, and answers each with one line; it also says when it is mounted and when it has frozen. It ends when
@@ -29,7 +31,7 @@ from typing import Any
 
 import mfusepy
 
-from tests.disk.volume import Change, Directory, File, Node, Volume, VolumeError
+from tests.faults.disk.volume import Change, Directory, File, Node, Volume, VolumeError
 
 # What fuse_main answers if the kernel refuses the mount.
 _NOT_MOUNTED = 4

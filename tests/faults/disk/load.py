@@ -23,7 +23,7 @@ from snakepit_bridge.exceptions import (
 from snakepit_bridge.session_context import session_of
 from snakepit_bridge.transport import BLOCKING, finish
 from snakepit_bridge.v1 import server_pb2, session_pb2
-from tests.disk.looking import sessions, variables
+from tests.faults.disk.looking import sessions, variables
 
 # Longer than a server is ever away.
 _TIMEOUT = 120.0

@@ -1,4 +1,4 @@
-"""A mounted `tests.disk.filesystem`, from the side of the tests, and the real server on it."""
+"""A mounted `tests.faults.disk.filesystem`, from the side of the tests, and the real server on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import pytest
 
-from tests.disk.volume import Survived
+from tests.faults.disk.volume import Survived
 
 # A file system that does not answer for so long is stuck, however busy the machine.
 _PATIENCE = 120.0
@@ -62,9 +62,9 @@ class Mounted:
 
     def __enter__(self) -> Self:
         self.path.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "tests.disk.filesystem", str(self.path)]
+        command = [sys.executable, "-m", "tests.faults.disk.filesystem", str(self.path)]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2], text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3], text=True
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -23,9 +23,9 @@ from time import perf_counter
 import pytest
 
 from snakepit_bridge import SessionContext
-from tests.disk.load import Counter, Maker, Pages, Writer
-from tests.disk.mounted import Mounted, Serving
-from tests.disk.volume import Survived
+from tests.faults.disk.load import Counter, Maker, Pages, Writer
+from tests.faults.disk.mounted import Mounted, Serving
+from tests.faults.disk.volume import Survived
 
 # What the terminal summary says of a run.
 CUT = pytest.StashKey[str]()

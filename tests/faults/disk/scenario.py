@@ -19,8 +19,8 @@ from snakepit_bridge.exceptions import (
 from snakepit_bridge.session_context import session_of
 from snakepit_bridge.transport import BLOCKING, finish
 from snakepit_bridge.v1 import session_pb2
-from tests.disk.looking import State, brief, state
-from tests.disk.mounted import Mounted
+from tests.faults.disk.looking import State, brief, state
+from tests.faults.disk.mounted import Mounted
 
 # With it a session folds, and the log is copied, several times in a scenario.
 UPKEEP = {"SNAKEPIT_FOLD_EVENTS": "5", "SNAKEPIT_CHECKPOINT_PAGES": "6"}

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.disk.failing import FAILED, Failing, Fault, summary
-from tests.disk.mounted import Mounted, needs_fuse
+from tests.faults.disk.failing import FAILED, Failing, Fault, summary
+from tests.faults.disk.mounted import Mounted, needs_fuse
 
 
 def test_no_error_of_the_disk_loses_what_was_acknowledged(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.disk.mounted import Mounted, needs_fuse
-from tests.disk.power import CUT, Power, summary
+from tests.faults.disk.mounted import Mounted, needs_fuse
+from tests.faults.disk.power import CUT, Power, summary
 
 
 def test_what_was_acknowledged_outlives_every_power_cut(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.disk.volume import SECTOR, Change, Directory, File, Survived, Volume
+from tests.faults.disk.volume import SECTOR, Change, Directory, File, Survived, Volume
 
 SEEDS = range(200)
 

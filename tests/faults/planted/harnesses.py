@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from snakepit_bridge import LocalServer, local_server
-from tests.client.crashing import problems, write_while_crashing
-from tests.disk.mounted import Mounted, needs_fuse
-from tests.disk.power import Power
+from tests.faults.disk.mounted import Mounted, needs_fuse
+from tests.faults.disk.power import Power
+from tests.faults.processes.crashing import problems, write_while_crashing
 
 # Says what is wrong with this server, after so many rounds at the most. It may use the directory, which is empty.
 Harness = Callable[[Path, Path, int], list[str]]
@@ -26,7 +26,7 @@ CAUGHT = pytest.StashKey[list[str]]()
 
 FAULT = "SNAKEPIT_PLANTED_FAULT"
 
-_REPOSITORY = Path(__file__).parents[2]
+_REPOSITORY = Path(__file__).parents[3]
 # As much as CI does of crashes and power cuts, and less of histories. After each round of crashes is a look at it.
 ROUNDS = 5
 _CRASHES = 4

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.planted.harnesses import CAUGHT, FAULT, ROUNDS, Harness, histories, kills, power_cuts
+from tests.faults.planted.harnesses import CAUGHT, FAULT, ROUNDS, Harness, histories, kills, power_cuts
 
 # Of each fault, who has to catch it, and a sign of it that their findings have to have. In CI the first of them does.
 FAULTS: dict[str, dict[Harness, str]] = {

@@ -23,7 +23,7 @@ from snakepit_bridge.exceptions import (
     ToolUnavailableError,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 # What the terminal summary says of a run.
 KILLED = pytest.StashKey[str]()
@@ -49,7 +49,7 @@ class Workers:
     """Worker processes of which one is killed every now and then, and started again."""
 
     def __init__(self, address: str, session_id: str, ledger: Path, count: int) -> None:
-        self._command = [sys.executable, "-m", "tests.tools.ledger_worker", address, session_id, str(ledger)]
+        self._command = [sys.executable, "-m", "tests.faults.processes.ledger_worker", address, session_id, str(ledger)]
         self._running = [self._start() for _ in range(count)]
 
     def _start(self) -> subprocess.Popen[bytes]:

@@ -1,7 +1,7 @@
 """A worker that writes down every run before it does anything, for a harness that kills it.
 
-`python -m tests.tools.ledger_worker ADDRESS SESSION LEDGER` serves until its stdin closes. Each run is a line of the
-ledger, `CALL_ID ATTEMPT TOOL`, appended by one write, so that no kill tears it.
+`python -m tests.faults.processes.ledger_worker ADDRESS SESSION LEDGER` serves until its stdin closes. Each run is a
+line of the ledger, `CALL_ID ATTEMPT TOOL`, appended by one write, so that no kill tears it.
 """
 
 from __future__ import annotations

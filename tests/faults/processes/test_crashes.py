@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from snakepit_bridge import LocalServer
-from tests.client.crashing import CRASHED, problems, summary, write_while_crashing
+from tests.faults.processes.crashing import CRASHED, problems, summary, write_while_crashing
 
 
 def test_what_was_acknowledged_outlives_every_crash_and_watches_go_on(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from snakepit_bridge import LocalServer, SessionContext
-from tests.tools.killing import KILLED, call_while_killing, problems, summary
+from tests.faults.processes.killing import KILLED, call_while_killing, problems, summary
 
 
 def test_every_call_ends_once_and_runs_as_often_as_it_may_while_workers_are_killed(

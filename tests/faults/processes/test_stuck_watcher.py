@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.stuck import STUCK, run_stuck_watcher
+from tests.faults.processes.stuck import STUCK, run_stuck_watcher
 
 
 def test_a_stuck_watcher_neither_grows_the_server_nor_loses_anyone_a_change(

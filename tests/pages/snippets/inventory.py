@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.snippets.blocks import Block, blocks
-from tests.snippets.parsed import PARSERS
+from tests.pages.snippets.blocks import Block, blocks
+from tests.pages.snippets.parsed import PARSERS
 
 
 class NotRun(NamedTuple):
@@ -28,29 +28,43 @@ NOT_RUN = [
     NotRun(
         "README.md",
         "make demo",
-        "compiles for minutes; CI is `make test`, tests/test_demo.py runs what `make demo` does",
+        "compiles for minutes; CI is `make test`, tests/examples/test_demo.py runs what `make demo` does",
     ),
     NotRun(
-        "docs/releasing.md", "make release", "compiles for minutes; tests/test_release.py has the parts that do not"
+        "docs/releasing.md",
+        "make release",
+        "compiles for minutes; tests/package/test_release.py has the parts that do not",
     ),
-    NotRun("README.md", "python -m snakepit_bridge worker", "serves until it is ended; tests/tools/test_worker_cli.py"),
+    NotRun(
+        "README.md",
+        "python -m snakepit_bridge worker",
+        "serves until it is ended; tests/tools/workers/test_worker_cli.py",
+    ),
     NotRun("ARCHITECTURE.md", " any client", "a drawing"),
     NotRun("docs/guide.md", "snakepit serve", "the guide's reader has a server: that of the tests"),
-    NotRun("docs/guide.md", "python -m snakepit_bridge worker", "until it is ended; tests/tools/test_worker_cli.py"),
-    NotRun("docs/guide.md", "serving support_agent", "what that prints; tests/tools/test_worker_cli.py"),
-    NotRun("docs/metrics.md", "histogram_quantile(", "PromQL; tests/test_metrics.py looks for what it asks for"),
-    NotRun("docs/metrics.md", "rate(snakepit_journal_wait", "PromQL; tests/test_metrics.py looks for what it asks for"),
+    NotRun(
+        "docs/guide.md", "python -m snakepit_bridge worker", "until it is ended; tests/tools/workers/test_worker_cli.py"
+    ),
+    NotRun("docs/guide.md", "serving support_agent", "what that prints; tests/tools/workers/test_worker_cli.py"),
+    NotRun("docs/metrics.md", "histogram_quantile(", "PromQL; tests/pages/test_metrics.py looks for what it asks for"),
+    NotRun(
+        "docs/metrics.md",
+        "rate(snakepit_journal_wait",
+        "PromQL; tests/pages/test_metrics.py looks for what it asks for",
+    ),
     NotRun("docs/metrics.md", "$ curl http://127.0.0.1:9464/readyz", "a full disk; server_rs/tests/server/probes.rs"),
-    NotRun("docs/security.md", "snakepit token new", "tests/test_security.py runs it"),
+    NotRun("docs/security.md", "snakepit token new", "tests/pages/test_security.py runs it"),
     NotRun("docs/security.md", "snakepit serve --listen 0.0.0.0", "other machines; server_rs/tests/server/tls.rs"),
-    NotRun("docs/security.md", "SessionContext.connect(", "other machines; tests/test_security.py makes the contexts"),
+    NotRun(
+        "docs/security.md", "SessionContext.connect(", "other machines; tests/pages/test_security.py makes the contexts"
+    ),
 ]
 
 GENERATED = {
     "docs/cli.md": "made by `make cli-docs`; server_rs/tests/server/command_line_reference.rs holds it current"
 }
 GUIDED = {"README.md", "docs/guide.md"}
-"""The pages that tests/test_guide.py reads, with an LM; all others are read by tests/test_snippets.py."""
+"""The pages that tests/pages/test_guide.py reads, with an LM; all others are read by tests/pages/test_snippets.py."""
 
 
 class Step(NamedTuple):

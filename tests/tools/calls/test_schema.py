@@ -25,7 +25,7 @@ from snakepit_bridge.exceptions import InvalidRequestError
 from snakepit_bridge.tool_types import ArgumentError
 
 _INTEGER = {"type": "integer"}
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Colour(enum.Enum):

@@ -19,8 +19,8 @@ from snakepit_bridge.dspy_integration import load
 from snakepit_bridge.session_context import session_of
 from tests.tools.conftest import StartWorker
 
-ROOT = Path(__file__).parents[2]
-WORKER = "tests.tools.tracing_worker"
+ROOT = Path(__file__).parents[3]
+WORKER = "tests.tools.support.tracing_worker"
 
 
 @pytest.fixture

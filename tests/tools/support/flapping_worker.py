@@ -1,6 +1,6 @@
 """A worker whose tool fails, retryably, for as long as a file exists.
 
-`python -m tests.tools.flapping_worker ADDRESS SESSION FILE` serves until its stdin closes.
+`python -m tests.tools.support.flapping_worker ADDRESS SESSION FILE` serves until its stdin closes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A process that offers tools, to be killed, stopped and shared.
 
-`python -m tests.tools.offering ADDRESS SESSION [WORKER_ID]` says `serving` once it does, and goes on until its stdin
-closes, or until SIGINT, on which it drains and says `drained`.
+`python -m tests.tools.support.offering ADDRESS SESSION [WORKER_ID]` says `serving` once it does, and goes on until its
+stdin closes, or until SIGINT, on which it drains and says `drained`.
 """
 
 from __future__ import annotations

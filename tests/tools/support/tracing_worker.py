@@ -1,7 +1,8 @@
 """A process whose tools make spans, and say which.
 
-`python -m tests.tools.tracing_worker ADDRESS SESSION [program|without]` says `serving` once it does, and goes on until
-its stdin closes. With `program` it serves a DSPy program, too; `without` anything of OpenTelemetry it has other tools.
+`python -m tests.tools.support.tracing_worker ADDRESS SESSION [program|without]` says `serving` once it does, and goes
+on until its stdin closes. With `program` it serves a DSPy program, too; `without` anything of OpenTelemetry it has
+other tools.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import IO, Self
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 _LONG = 60.0
 _SERVING = re.compile(r"serving (?P<name>\S+) at (?P<address>\S+), (?P<where>.+) \(pid (?P<pid>\d+)\)")
 

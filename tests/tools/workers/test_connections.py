@@ -22,10 +22,10 @@ from snakepit_bridge.exceptions import (
     ToolUnavailableError,
 )
 from snakepit_bridge.session_context import session_of
-from tests.client.test_errors import end_session
+from tests.client.errors.test_errors import end_session
+from tests.support.wire_proxy import WireProxy
 from tests.tools.conftest import StartWorker
-from tests.tools.until import until, until_called, until_listed, until_runs
-from tests.wire_proxy import WireProxy
+from tests.tools.support.until import until, until_called, until_listed, until_runs
 
 
 def echo(value: str = "") -> str:

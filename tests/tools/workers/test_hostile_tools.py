@@ -16,9 +16,9 @@ import pytest
 from snakepit_bridge import SessionContext, current_call
 from snakepit_bridge.exceptions import CallTimeoutError, ToolFailedError
 from snakepit_bridge.session_context import session_of
-from tests.tools.until import until, until_listed, until_runs
+from tests.tools.support.until import until, until_listed, until_runs
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 RAISED: list[BaseException] = [
     SystemExit(3),

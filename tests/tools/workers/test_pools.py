@@ -18,13 +18,13 @@ from snakepit_bridge import BlockingContext, LocalServer, SessionContext
 from snakepit_bridge.exceptions import ToolFailedError, ToolUnavailableError
 from snakepit_bridge.server import start
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @contextmanager
 def workers(module: str, *arguments: str, count: int = 1) -> Iterator[list[int]]:
     """So many processes of a worker, each serving; their ids."""
-    command = [sys.executable, "-m", f"tests.tools.{module}", *arguments]
+    command = [sys.executable, "-m", f"tests.tools.support.{module}", *arguments]
     pipe = subprocess.PIPE
     running = [subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe) for _ in range(count)]
     try:

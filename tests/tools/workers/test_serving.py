@@ -18,12 +18,12 @@ import pytest
 
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext, current_call
 from snakepit_bridge.exceptions import InvalidRequestError, SessionClosedError, ToolFailedError, ToolUnavailableError
-from tests.client.test_lifecycle import ends, python
-from tests.client.threads import threads_left
-from tests.tools.until import until_listed
-from tests.wire_proxy import WireProxy
+from tests.client.connection.test_lifecycle import ends, python
+from tests.support.threads import threads_left
+from tests.support.wire_proxy import WireProxy
+from tests.tools.support.until import until_listed
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def echo(value: Any = None) -> Any:

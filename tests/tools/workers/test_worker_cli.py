@@ -15,8 +15,8 @@ import pytest
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, LocalServer
 from snakepit_bridge.exceptions import ToolUnavailableError
-from tests.recording_lm import RecordingLM, asked_fields
-from tests.tools.worker_process import WorkerProcess
+from tests.support.recording_lm import RecordingLM, asked_fields
+from tests.tools.support.worker_process import WorkerProcess
 
 PLAIN = """
 import os, sys
