@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from tests.support.waiting import PATIENCE
+
 _before: set[threading.Thread] = set()
 
 
@@ -17,5 +19,5 @@ def threads_left() -> set[str]:
     """Our threads, begun since, that do not end by themselves."""
     ours = [thread for thread in set(threading.enumerate()) - _before if thread.name.startswith("snakepit")]
     for thread in ours:
-        thread.join(2)
+        thread.join(PATIENCE)
     return {thread.name for thread in ours if thread.is_alive()}

@@ -16,12 +16,19 @@ _END_HEADERS, _PADDED, _PRIORITY = 0x4, 0x8, 0x20
 
 
 class WireProxy:
-    """Counts what really crosses the wire: each rpc is one HTTP/2 request with its method as `:path`."""
+    """Counts what really crosses the wire: each rpc is one HTTP/2 request with its method as `:path`.
+
+    Attributes:
+        connections: how many connections there were, those included that found no server.
+        held: set once something waits that came while nothing may pass.
+    """
 
     def __init__(self, upstream: str) -> None:
         self.upstream = upstream
         self.paths: list[str] = []
         self.bytes_up = 0
+        self.connections = 0
+        self.held = threading.Event()
         self._flowing = threading.Event()
         self._flowing.set()
         self._lock = threading.Lock()
@@ -48,6 +55,7 @@ class WireProxy:
 
     def freeze(self) -> None:
         """Lets nothing pass any more, in either direction, without closing anything."""
+        self.held.clear()
         self._flowing.clear()
 
     def thaw(self) -> None:
@@ -76,6 +84,7 @@ class WireProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            self.connections += 1
             host, _, port = self.upstream.rpartition(":")
             try:
                 server = socket.create_connection((host, int(port)))
@@ -93,6 +102,8 @@ class WireProxy:
     ) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if not self._flowing.is_set():
+                    self.held.set()
                 self._flowing.wait()
                 if reader:
                     self.bytes_up += len(data)

@@ -17,6 +17,7 @@ from snakepit_bridge.session_context import session_of
 from snakepit_bridge.v1 import variable_pb2 as pb
 from snakepit_bridge.v1.value_pb2 import Value
 from snakepit_bridge.watch import Watch
+from tests.support.waiting import PATIENCE
 
 Start = Callable[..., LocalServer]
 
@@ -46,7 +47,7 @@ async def test_a_write_made_while_the_server_is_away_is_done_once_it_is_back(
     start_server: Start, tmp_path: Path
 ) -> None:
     server = start_server(data_dir=tmp_path)
-    async with SessionContext.connect(server.address, session_id="s", timeout=30) as ctx:
+    async with SessionContext.connect(server.address, session_id="s", timeout=PATIENCE) as ctx:
         await ctx.register_variable("n", "integer", 0)
         address = crash(server)
         waiting = [asyncio.ensure_future(ctx.increment("n")) for _ in range(5)]
@@ -62,11 +63,11 @@ async def test_a_repeat_after_the_restart_is_answered_as_the_original_was(start_
         add_one = pb.Operation(name="n", increment=pb.IncrementOperation(amount=Value(int64_value=1)))
         write = pb.WriteVariablesRequest(session_id="s", operations=[add_one], client_id="me", idempotency_key="once")
         stub = session_of(ctx).connection.variable
-        original = await asyncio.to_thread(stub.WriteVariables, write, timeout=10)
+        original = await asyncio.to_thread(stub.WriteVariables, write, timeout=PATIENCE)
         await ctx.increment("n")
         start_server(crash(server), tmp_path)
         assert await ctx.get_variable("n") == 2
-        repeated = await asyncio.to_thread(stub.WriteVariables, write, timeout=10)
+        repeated = await asyncio.to_thread(stub.WriteVariables, write, timeout=PATIENCE)
         assert repeated == original
         assert await ctx.get_variable("n") == 2
 
@@ -83,7 +84,7 @@ async def test_a_watch_tells_each_change_once_across_restarts(start_server: Star
     server = start_server(data_dir=tmp_path)
     async with SessionContext.connect(server.address, session_id="s") as ctx:
         await ctx.register_variable("n", "integer", 0)
-        async with asyncio.timeout(60), ctx.watch_variables("n") as watch:
+        async with asyncio.timeout(PATIENCE), ctx.watch_variables("n") as watch:
             told = await until(watch, 0)
             for turn in range(3):
                 for value in range(turn * 10 + 1, turn * 10 + 11):
@@ -101,7 +102,7 @@ async def test_a_watch_that_missed_what_is_no_longer_kept_starts_again_with_the_
     async with SessionContext.connect(server.address, session_id="s") as ctx:
         await ctx.register_variable("n", "integer", 0)
         await ctx.register_variable("text", "string", "")
-        async with asyncio.timeout(60), ctx.watch_variables("n") as watch:
+        async with asyncio.timeout(PATIENCE), ctx.watch_variables("n") as watch:
             assert (await anext(watch)).value == 0
             address = crash(server)
             # Meanwhile, where the watch cannot see it, more is written than the server keeps: 8 MiB.

@@ -12,6 +12,7 @@ import pytest
 
 from snakepit_bridge import TLS, LocalServer, SessionContext, exceptions
 from snakepit_bridge.server import start
+from tests.support.waiting import until_answered
 from tests.support.wire_proxy import WireProxy
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl")
@@ -154,7 +155,7 @@ async def test_whoever_encrypts_alone_is_told_so(encrypted: Encrypted, address: 
 
 async def test_a_server_that_went_away_is_no_matter_of_tls(proxy: WireProxy, session_id: str) -> None:
     async with SessionContext.connect(proxy.address, session_id=session_id, timeout=1.0) as ctx:
-        await ctx.list_variables()
+        await until_answered(ctx.list_variables)
         # From now on it accepts, and hangs up.
         proxy.upstream = "127.0.0.1:1"
         proxy.cut()

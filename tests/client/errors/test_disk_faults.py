@@ -16,6 +16,7 @@ from snakepit_bridge.exceptions import OutcomeUnknownError, ServerReadOnlyError
 from snakepit_bridge.server import start
 from snakepit_bridge.session_context import session_of
 from snakepit_bridge.v1 import server_pb2
+from tests.support.waiting import PATIENCE
 
 Start = Callable[..., LocalServer]
 
@@ -57,9 +58,9 @@ def health(ctx: BlockingContext) -> tuple[bytes, str]:
     """What the health service says of the journal, and why nothing can be written."""
     with grpc.insecure_channel(ctx.address) as channel:
         check: Callable[..., bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
-        status = check(b"\n\x07journal", timeout=5)
-        assert check(b"", timeout=5) == SERVING, "reads go on"
-    info = session_of(ctx).connection.server.GetServerInfo(server_pb2.GetServerInfoRequest(), timeout=5)
+        status = check(b"\n\x07journal", timeout=PATIENCE)
+        assert check(b"", timeout=PATIENCE) == SERVING, "reads go on"
+    info = session_of(ctx).connection.server.GetServerInfo(server_pb2.GetServerInfoRequest(), timeout=PATIENCE)
     return status, info.read_only_cause
 
 

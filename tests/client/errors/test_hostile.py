@@ -20,6 +20,7 @@ from snakepit_bridge.exceptions import (
 from snakepit_bridge.failed_rpcs import translate
 from snakepit_bridge.v1 import value_pb2, variable_pb2
 from snakepit_bridge.v1 import variable_pb2 as pb
+from tests.support.waiting import PATIENCE
 
 Send = Callable[[str, bytes], bytes]
 
@@ -38,7 +39,7 @@ def send(address: str, blocking: BlockingContext) -> Iterator[Send]:
         def call(method: str, raw: bytes) -> bytes:
             rpc: Any = channel.unary_unary(f"/snakepit_bridge.v1.VariableService/{method}")
             try:
-                return bytes(rpc(raw, timeout=20))
+                return bytes(rpc(raw, timeout=PATIENCE))
             except grpc.RpcError as error:
                 raise translate(error, address, 20) from None
 

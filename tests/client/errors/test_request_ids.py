@@ -23,7 +23,9 @@ from snakepit_bridge import BlockingContext, LocalServer, SessionContext, except
 from snakepit_bridge.exceptions import BridgeError
 from snakepit_bridge.server import start
 from snakepit_bridge.session_context import session_of
-from tests.client.errors.test_errors import end_session
+from tests.support.sessions import end_session
+from tests.support.waiting import PATIENCE
+from tests.tools.support.until import given_up
 
 
 def named(error: BridgeError) -> str:
@@ -102,17 +104,17 @@ async def test_streams_end_with_the_id_that_the_log_has(logged: LoggedServer) ->
     assert found[named(refused.value)]["method"] == "ToolService/StreamTool"
 
 
-def test_a_call_that_was_given_up_is_found_in_the_log(logged: LoggedServer) -> None:
-    forever = asyncio.Event()
+async def test_a_call_that_was_given_up_is_found_in_the_log(logged: LoggedServer) -> None:
+    began = asyncio.Event()
 
     async def wait() -> None:
-        await forever.wait()
+        began.set()
+        await asyncio.Event().wait()
 
-    with SessionContext.connect(logged.address, session_id="s") as ctx:
-        ctx.offer(wait)
-        with pytest.raises(exceptions.CallTimeoutError) as late:
-            ctx.options(timeout=0.05).call_tool("wait")
-    lines = [line for line in logged.lines() if line.get("request_id") == named(late.value)]
+    async with SessionContext.connect(logged.address, session_id="s") as ctx:
+        await ctx.offer(wait)
+        late = await given_up(lambda timeout: ctx.options(timeout=timeout).call_tool("wait"), began.is_set)
+    lines = [line for line in logged.lines() if line.get("request_id") == named(late)]
     assert [(line["method"], line["level"]) for line in lines] == [("ToolService/CallTool", "DEBUG")]
     assert lines[0]["code"] in {"DeadlineExceeded", "Cancelled"}
 
@@ -121,7 +123,7 @@ def test_attempts_of_one_request_have_one_id(
     server_binary: Path, tmp_path: Path, start_server: Callable[..., LocalServer]
 ) -> None:
     server = start_server()
-    ctx = SessionContext.connect(server.address, session_id="s", timeout=0.5).blocking
+    ctx = SessionContext.connect(server.address, session_id="s", timeout=2).blocking
     ctx.register_variable("x", "integer", 1)
     server.close()
     with pytest.raises(exceptions.ServerUnavailableError) as away:
@@ -172,7 +174,7 @@ def test_a_deadline_that_the_server_alone_keeps_has_the_id(address: str) -> None
     connection.send_headers(1, headers)
     host, port = address.split(":")
     answer: dict[bytes, bytes] = {}
-    with closing(socket.create_connection((host, int(port)), timeout=20)) as wire:
+    with closing(socket.create_connection((host, int(port)), timeout=PATIENCE)) as wire:
         ended = False
         while not ended:
             wire.sendall(connection.data_to_send())

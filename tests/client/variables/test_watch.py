@@ -11,12 +11,13 @@ import pytest
 
 from snakepit_bridge import BlockingContext, Change, LocalServer, SessionContext
 from snakepit_bridge.exceptions import CompactedError, SessionExpiredError, SessionNotFoundError
-from tests.client.errors.test_errors import end_session
+from tests.support.sessions import end_session
+from tests.support.waiting import PATIENCE
 from tests.support.wire_proxy import WireProxy
 
 
 async def _take(watch: Any, count: int) -> list[Change]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         return [await anext(watch) for _ in range(count)]
 
 
@@ -205,7 +206,7 @@ async def test_leaving_the_loop_ends_its_stream_and_thread(ctx: SessionContext) 
         assert change.kind == "initial"
         assert "snakepit-watch" in {thread.name for thread in set(threading.enumerate()) - before}
         break
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while "snakepit-watch" in {thread.name for thread in set(threading.enumerate()) - before}:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -230,7 +231,7 @@ async def test_closing_the_context_ends_it_for_whoever_waits(address: str, sessi
     await asyncio.to_thread(began.wait)
     await _take(watch, 1)
     await ctx.aclose()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert await asyncio.gather(*reading) == [["n"], ["n"]]
         assert [change async for change in watch] == []
 

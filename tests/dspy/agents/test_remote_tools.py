@@ -38,6 +38,7 @@ from snakepit_bridge.exceptions import (
 from tests.dspy.support.agents import AGENTS, ANSWER, NEEDS_V2, calling, parallel, react
 from tests.dspy.support.interpreters import INTERPRETER
 from tests.support.recording_lm import RecordingLM
+from tests.support.waiting import PATIENCE
 
 Make = Callable[[list[Any]], Any]
 Call = Callable[[Any], Any]
@@ -118,7 +119,7 @@ def test_people_still_see_where_a_remote_tool_was_called(offering: BlockingConte
 
 def test_a_failure_can_go_through_what_sets_tracebacks(offering: BlockingContext) -> None:
     async def main() -> None:
-        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
             group.create_task(tool(offering, "refuse").acall(why="not today"))
 
     with pytest.raises(ExceptionGroup) as raised:

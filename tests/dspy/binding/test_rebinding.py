@@ -18,6 +18,7 @@ from snakepit_bridge import BlockingContext, SessionContext
 from tests.dspy.support.programs import Pair, prompt_of
 from tests.support.instant_lm import InstantLM
 from tests.support.recording_lm import RecordingLM
+from tests.support.waiting import PATIENCE
 
 ENTRIES: list[Callable[..., Any]] = [
     lambda program, **inputs: program(**inputs),
@@ -188,7 +189,7 @@ def test_a_callback_may_unbind_while_another_thread_does(
     calling = threading.Thread(target=lambda: program(question="why?"), daemon=True)
     calling.start()
     for thread in (calling, elsewhere):
-        thread.join(20)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
     assert ended.is_set()
     assert sb.bindings(program) == {}
@@ -202,7 +203,7 @@ def test_unbind_returns_only_when_no_callback_of_the_path_runs(
 
     def callback(*_: Any) -> None:
         entered.set()
-        leave.wait(20)
+        leave.wait(PATIENCE)
         log.append("callback ended")
 
     def unbind() -> None:
@@ -213,7 +214,7 @@ def test_unbind_returns_only_when_no_callback_of_the_path_runs(
     other.set_variable("tokens", 5)
     calling = threading.Thread(target=lambda: program(question="why?"))
     calling.start()
-    entered.wait(20)
+    entered.wait(PATIENCE)
     unbinding = threading.Thread(target=unbind)
     unbinding.start()
     while sb.bindings(program):

@@ -15,6 +15,7 @@ import pytest
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext
 from tests.support.recording_lm import RecordingLM
+from tests.support.waiting import PATIENCE
 
 Wrap = Callable[[Any], Any]
 Way = Callable[[Wrap, Any], None]
@@ -93,7 +94,7 @@ def test_only_what_is_carried_has_the_snapshot_of_the_call_around_it(
 
 def test_one_carried_function_runs_in_many_threads_at_once(lm: RecordingLM, session: BlockingContext) -> None:
     program = sb.bind(dspy.Predict("question -> answer"), {"temperature": "t"}, session=session)
-    met = threading.Barrier(3, timeout=10)
+    met = threading.Barrier(3, timeout=PATIENCE)
 
     def ask(question: str) -> Any:
         met.wait()

@@ -18,6 +18,7 @@ from snakepit_bridge import BlockingContext, SessionContext
 from tests.dspy.support.programs import population
 from tests.support.instant_lm import InstantLM
 from tests.support.recording_lm import asked_fields
+from tests.support.waiting import PATIENCE
 
 AT_ONCE = 8
 CALLS = 60
@@ -115,7 +116,7 @@ class _switching:  # noqa: N801
 
     def __enter__(self) -> None:
         self._thread.start()
-        self._begun.wait(20)
+        self._begun.wait(PATIENCE)
 
     def __exit__(self, *_: object) -> None:
         self._done.set()

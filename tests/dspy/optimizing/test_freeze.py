@@ -358,7 +358,7 @@ def test_what_was_assigned_is_frozen_as_it_was_assigned(
 
 def test_nothing_is_frozen_while_the_server_is_away_for_too_long(start_server: Any) -> None:
     server = start_server()
-    with SessionContext.connect(server.address, max_staleness=0.0, sync_timeout=0.5) as ctx:
+    with SessionContext.connect(server.address, max_staleness=0.0) as ctx:
         ctx.register_variable("t", "float", 0.25)
         program = sb.bind(Pair(), {"temperature": "t"}, session=ctx)
         server.close()

@@ -18,6 +18,7 @@ from snakepit_bridge import BlockingContext
 from tests.dspy.support.capitals import PLAIN, TOLD, TRAIN, Oracle, country_in, demos_in, exact, instructions_in, score
 from tests.dspy.support.programs import Capital
 from tests.support.recording_lm import RecordingLM, asked_fields
+from tests.support.waiting import PATIENCE
 
 BINDINGS = {"ask.instructions": "prompt", "ask.demos": "demos", "ask.temperature": "t"}
 
@@ -54,7 +55,7 @@ def process() -> Iterator[subprocess.Popen[str]]:
         yield running
         assert running.stdin is not None
         running.stdin.close()
-        assert running.wait(30) == 0
+        assert running.wait(PATIENCE) == 0
 
 
 class Elsewhere:

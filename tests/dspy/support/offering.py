@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from snakepit_bridge import SessionContext, current_call
+from tests.support.waiting import PATIENCE
 
 POPULATIONS = {"Paris": 2_100_000, "Rome": 2_800_000}
 _meetings: dict[str, threading.Barrier] = {}
@@ -49,7 +50,7 @@ def meet(room: str) -> str:
     """Waits in a room for somebody else. Two calls that do not run at the same time never meet."""
     with _lock:
         barrier = _meetings.setdefault(room, threading.Barrier(2))
-    barrier.wait(20)
+    barrier.wait(PATIENCE)
     return f"met in {room}"
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-PATIENCE = 60.0
+from tests.support.waiting import PATIENCE
+
 _SERVES = re.compile(r"^snakepit serve\b.*&", re.MULTILINE)
 
 

@@ -11,10 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from snakepit_bridge import SessionContext, current_call
 from snakepit_bridge.session_context import session_of
+from tests.support.waiting import wait_until
 
 
 def who() -> int:
@@ -36,11 +38,17 @@ def steady(seconds: float) -> list[int]:
     return [os.getpid(), call.attempt]
 
 
-def count(n: int, seconds: float = 0.0) -> Iterator[int]:
-    """Counts."""
+def hold(until: str) -> int:
+    """Goes on until there is such a file."""
+    wait_until(Path(until).exists)
+    return os.getpid()
+
+
+def count(n: int, until: str) -> Iterator[int]:
+    """Counts: the first number at once, the others as soon as there is such a file."""
     for index in range(n):
         yield index
-        time.sleep(seconds)
+        wait_until(Path(until).exists)
 
 
 def echo(**values: Any) -> dict[str, Any]:
@@ -53,7 +61,7 @@ def main() -> None:
     ctx = SessionContext.connect(address, session_id=session_id, create=False, tool_concurrency=4).blocking
     if worker_id:
         session_of(ctx).serving.worker_id = worker_id[0]
-    for function in (who, wait, count, echo):
+    for function in (who, wait, hold, count, echo):
         ctx.offer(function)
     ctx.offer(steady, idempotent=True)
     print("serving", flush=True)

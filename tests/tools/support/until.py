@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from snakepit_bridge import SessionContext
-from snakepit_bridge.exceptions import ServerUnavailableError, ToolNotFoundError, ToolUnavailableError
+from snakepit_bridge.exceptions import (
+    CallTimeoutError,
+    ServerUnavailableError,
+    ToolNotFoundError,
+    ToolUnavailableError,
+)
+from tests.support.waiting import PATIENCE
 
 
 async def until(true: Callable[[], Awaitable[bool]]) -> None:
-    """Asks again and again, for up to ten seconds."""
-    async with asyncio.timeout(10):
+    """Asks again and again."""
+    async with asyncio.timeout(PATIENCE):
         while not await true():  # noqa: ASYNC110  the server counts
             await asyncio.sleep(0.005)
 
@@ -47,3 +55,15 @@ async def until_called(ctx: SessionContext, name: str, **arguments: object) -> o
 
     await until(called)
     return results[0]
+
+
+async def given_up(call: Callable[[float], Awaitable[object]], began: Callable[[], bool]) -> CallTimeoutError:
+    """Calls with a timeout, a longer one as long as the tool had not begun by then; what the last call raised."""
+    timeout = 0.2
+    while True:
+        with pytest.raises(CallTimeoutError) as late:
+            await call(timeout)
+        if began():
+            return late.value
+        timeout *= 2
+        assert timeout < PATIENCE

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import IO, Self
 
+from tests.support.waiting import PATIENCE
+
 ROOT = Path(__file__).parents[3]
-_LONG = 60.0
 _SERVING = re.compile(r"serving (?P<name>\S+) at (?P<address>\S+), (?P<where>.+) \(pid (?P<pid>\d+)\)")
 
 
@@ -60,7 +61,7 @@ class WorkerProcess:
         """Waits for its end and that of all its processes, who share its standard output; gives the exit code."""
         while _line(self.process.stdout):
             pass
-        return self.process.wait(_LONG)
+        return self.process.wait(PATIENCE)
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +71,7 @@ class WorkerProcess:
         # What it started notices, and ends too.
         if self.process.stdin is not None and self.process.stdin.closed:
             self.process.stdin = None
-        self.process.communicate(timeout=_LONG)
+        self.process.communicate(timeout=PATIENCE)
 
 
 def _line(stream: IO[bytes] | None) -> str:
@@ -78,8 +79,8 @@ def _line(stream: IO[bytes] | None) -> str:
     assert stream is not None
     line = b""
     while not line.endswith(b"\n"):
-        ready, _, _ = select.select([stream], [], [], _LONG)
-        assert ready, f"nothing said within {_LONG:g} s but {line!r}"
+        ready, _, _ = select.select([stream], [], [], PATIENCE)
+        assert ready, f"nothing said within {PATIENCE:g} s but {line!r}"
         byte = stream.read(1)
         if not byte:
             break

@@ -16,7 +16,8 @@ import pytest
 from snakepit_bridge import SessionContext, current_call
 from snakepit_bridge.exceptions import CallTimeoutError, ToolFailedError
 from snakepit_bridge.session_context import session_of
-from tests.tools.support.until import until, until_listed, until_runs
+from tests.support.waiting import PATIENCE
+from tests.tools.support.until import given_up, until, until_listed, until_runs
 
 ROOT = Path(__file__).parents[3]
 
@@ -217,7 +218,7 @@ async def test_a_tool_that_blocks_its_loop_blocks_neither_the_connection_nor_pla
     release = threading.Event()
 
     async def block() -> str:
-        release.wait(30)
+        release.wait(PATIENCE)
         return "released"
 
     def plain() -> str:
@@ -239,9 +240,12 @@ async def test_a_tool_that_never_returns_keeps_its_place_and_the_others_are_serv
     address: str, session_id: str
 ) -> None:
     release = threading.Event()
+    begun = 0
 
     def stuck() -> None:
-        release.wait(60)
+        nonlocal begun
+        begun += 1
+        release.wait(PATIENCE)
 
     def plain() -> str:
         return "plain"
@@ -249,13 +253,11 @@ async def test_a_tool_that_never_returns_keeps_its_place_and_the_others_are_serv
     async with SessionContext.connect(address, session_id=session_id, tool_concurrency=2) as ctx:
         await ctx.offer(stuck)
         await ctx.offer(plain)
-        with pytest.raises(CallTimeoutError):
-            await ctx.options(timeout=0.2).call_tool("stuck")
+        await given_up(lambda timeout: ctx.options(timeout=timeout).call_tool("stuck"), lambda: begun == 1)
         assert await ctx.call_tool("plain") == "plain"
         (worker,) = (await ctx.tool_status("stuck")).workers
         assert (worker.in_flight, worker.worker_in_flight) == (1, 1)
-        with pytest.raises(CallTimeoutError):
-            await ctx.options(timeout=0.2).call_tool("stuck")
+        await given_up(lambda timeout: ctx.options(timeout=timeout).call_tool("stuck"), lambda: begun == 2)
         # Both places are taken by what nobody waits for any more.
         with pytest.raises(CallTimeoutError):
             await ctx.options(timeout=0.2).call_tool("plain")
@@ -288,9 +290,10 @@ async def test_no_more_run_at_once_than_were_said(address: str, session_id: str)
 
 
 async def test_an_async_tool_may_ignore_that_it_was_cancelled(worker: SessionContext) -> None:
-    ignored = asyncio.Event()
+    began, ignored = asyncio.Event(), asyncio.Event()
 
     async def stubborn() -> str:
+        began.set()
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
@@ -298,9 +301,8 @@ async def test_an_async_tool_may_ignore_that_it_was_cancelled(worker: SessionCon
         return "all the same"
 
     await worker.offer(stubborn)
-    with pytest.raises(CallTimeoutError):
-        await worker.options(timeout=0.2).call_tool("stubborn")
-    async with asyncio.timeout(10):
+    await given_up(lambda timeout: worker.options(timeout=timeout).call_tool("stubborn"), began.is_set)
+    async with asyncio.timeout(PATIENCE):
         await ignored.wait()
     await answers(worker)
 

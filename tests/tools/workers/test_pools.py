@@ -6,7 +6,6 @@ import itertools
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import pytest
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext
 from snakepit_bridge.exceptions import ToolFailedError, ToolUnavailableError
 from snakepit_bridge.server import start
+from tests.support.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[3]
 
@@ -34,7 +34,7 @@ def workers(module: str, *arguments: str, count: int = 1) -> Iterator[list[int]]
         yield [worker.pid for worker in running]
     finally:
         for worker in running:
-            worker.communicate(timeout=30)
+            worker.communicate(timeout=PATIENCE)
 
 
 def from_threads(call: Callable[[], int], total: int, threads: int) -> Counter[int]:
@@ -60,40 +60,50 @@ def from_threads(call: Callable[[], int], total: int, threads: int) -> Counter[i
     return seen
 
 
-def test_eight_workers_share_ten_thousand_calls(address: str, session_id: str, blocking: BlockingContext) -> None:
+def test_eight_workers_share_two_thousand_calls(address: str, session_id: str, blocking: BlockingContext) -> None:
     with workers("offering", address, session_id, count=8) as pids:
-        seen = from_threads(lambda: int(blocking.call_tool("who")), 10_000, 16)
+        seen = from_threads(lambda: int(blocking.call_tool("who")), 2_000, 16)
         status = blocking.tool_status("who")
-    assert seen.total() == 10_000
+    assert seen.total() == 2_000
     assert seen.keys() == set(pids)
     # The least loaded is chosen: nobody has half of what is fair, nobody twice as much.
-    assert all(625 < calls < 2_500 for calls in seen.values()), seen
+    assert all(125 < calls < 500 for calls in seen.values()), seen
     stats = status.stats
-    assert (stats.calls, stats.results, stats.in_flight, stats.late, stats.retries) == (10_000, 10_000, 0, 0, 0)
-    assert sum(bucket.count for bucket in stats.latency) == 10_000
+    assert (stats.calls, stats.results, stats.in_flight, stats.late, stats.retries) == (2_000, 2_000, 0, 0, 0)
+    assert sum(bucket.count for bucket in stats.latency) == 2_000
 
 
-@pytest.fixture
-def hasty_server(server_binary: Path) -> Iterator[LocalServer]:
-    """A server whose breakers open after three failures, for a moment only."""
-    breaker = ["--breaker-failures", "3", "--breaker-open", "0.3", "--breaker-successes", "2"]
+@contextmanager
+def breaking(server_binary: Path, opens_for: float) -> Iterator[LocalServer]:
+    """A server whose breakers open after three failures, for so many seconds."""
+    breaker = ["--breaker-failures", "3", "--breaker-open", str(opens_for), "--breaker-successes", "2"]
     with start(
         server_binary, ["serve", "--ephemeral", "--listen", "127.0.0.1:0", "--until-stdin-closes", *breaker]
     ) as server:
         yield server
 
 
-def test_a_flapping_tool_opens_its_breaker_and_closes_it_again(hasty_server: LocalServer, tmp_path: Path) -> None:
+def test_a_flapping_tool_opens_its_breaker_and_closes_it_again(server_binary: Path, tmp_path: Path) -> None:
     down = tmp_path / "down"
     down.touch()
-    address, session_id = hasty_server.address, "flapping"
     with (
-        SessionContext.connect(address, session_id=session_id) as ctx,
-        workers("flapping_worker", address, session_id, str(down)),
+        breaking(server_binary, opens_for=0.3) as server,
+        SessionContext.connect(server.address, session_id="flapping") as ctx,
+        workers("flapping_worker", server.address, "flapping", str(down)),
     ):
 
         def breaker() -> str:
             return ctx.tool_status("reach").workers[0].breaker
+
+        def refused() -> bool:
+            try:
+                ctx.call_tool("reach")
+            except ToolUnavailableError as error:
+                return not error.dispatched
+            except ToolFailedError:
+                # It was half open by then, on a loaded machine, and is open again.
+                return False
+            return False
 
         for _ in range(2):
             for _ in range(3):
@@ -103,11 +113,8 @@ def test_a_flapping_tool_opens_its_breaker_and_closes_it_again(hasty_server: Loc
                 if breaker() == "open":
                     break
             # Open: refused at once, without running it.
-            with pytest.raises(ToolUnavailableError) as refused:
-                ctx.call_tool("reach")
-            assert not refused.value.dispatched
-            while breaker() == "open":
-                time.sleep(0.01)
+            wait_until(refused)
+            wait_until(lambda: breaker() != "open")
             assert breaker() == "half_open"
         down.unlink()
         ctx.call_tool("reach")
@@ -117,14 +124,14 @@ def test_a_flapping_tool_opens_its_breaker_and_closes_it_again(hasty_server: Loc
         assert ctx.tool_status("reach").stats.refused == 2
 
 
-def test_while_one_worker_flaps_the_other_takes_its_calls(hasty_server: LocalServer, tmp_path: Path) -> None:
+def test_while_one_worker_flaps_the_other_takes_its_calls(server_binary: Path, tmp_path: Path) -> None:
     down, up = tmp_path / "down", tmp_path / "up"
     down.touch()
-    address, session_id = hasty_server.address, "half"
     with (
-        SessionContext.connect(address, session_id=session_id) as ctx,
-        workers("flapping_worker", address, session_id, str(down)),
-        workers("flapping_worker", address, session_id, str(up)) as (healthy,),
+        breaking(server_binary, opens_for=3600) as server,
+        SessionContext.connect(server.address, session_id="half") as ctx,
+        workers("flapping_worker", server.address, "half", str(down)),
+        workers("flapping_worker", server.address, "half", str(up)) as (healthy,),
     ):
         failures = 0
         while ctx.tool_status("reach").workers[0].breaker != "open":

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ import pytest
 
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext, current_call
 from snakepit_bridge.exceptions import InvalidRequestError, SessionClosedError, ToolFailedError, ToolUnavailableError
-from tests.client.connection.test_lifecycle import ends, python
+from tests.support.python_process import ends, python, wait_until_blocked
 from tests.support.threads import threads_left
+from tests.support.waiting import PATIENCE, wait_until
 from tests.support.wire_proxy import WireProxy
 from tests.tools.support.until import until_listed
 
@@ -113,7 +113,7 @@ async def test_cancelled_while_it_serves_it_lets_calls_end_first(ctx: SessionCon
     await began.wait()
     serving.cancel()
     await until_listed(ctx)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         assert not serving.done()
         release.set()
         assert await calling == "held"
@@ -133,7 +133,7 @@ async def test_cancelled_twice_it_cuts_them_off(ctx: SessionContext) -> None:
     await until_listed(ctx, "hold")
     calling = asyncio.create_task(ctx.options(timeout=60).call_tool("hold"))
     await began.wait()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         serving.cancel()
         await until_listed(ctx)
         serving.cancel()
@@ -158,7 +158,7 @@ async def test_everything_works_blocking_inside_a_running_loop(blocking: Blockin
     assert blocking.call_tool("where") == "snakepit-tool-loop"
     assert blocking.call_tool("echo", value="x") == "x"
     assert list(blocking.stream_tool("count", n=3)) == [0, 1, 2]
-    assert blocking.options(timeout=5).call_tool("count", n=2) == [0, 1]
+    assert blocking.options(timeout=PATIENCE).call_tool("count", n=2) == [0, 1]
     assert [tool.name for tool in blocking.list_tools()] == ["count", "echo", "where"]
     assert blocking.tool_status("echo").stats.calls == 1
     blocking.withdraw("echo")
@@ -186,7 +186,7 @@ async def test_closing_does_not_wait_for_tools_that_run_and_ends_their_calls(add
 
     def stuck() -> None:
         began.release()
-        release.wait(60)
+        release.wait(PATIENCE)
 
     async def astuck() -> None:
         began.release()
@@ -201,8 +201,8 @@ async def test_closing_does_not_wait_for_tools_that_run_and_ends_their_calls(add
     names = ("stuck", "astuck", "elsewhere")
     calls = [asyncio.create_task(caller.options(timeout=60).call_tool(name)) for name in names]
     for _ in calls:
-        assert await asyncio.to_thread(began.acquire, timeout=10)
-    async with asyncio.timeout(10):
+        assert await asyncio.to_thread(began.acquire, timeout=PATIENCE)
+    async with asyncio.timeout(PATIENCE):
         await worker.aclose()
         worker.blocking.close()
         await serving
@@ -228,7 +228,7 @@ async def test_a_worker_of_a_dead_server_can_be_closed(
             ctx = SessionContext.connect(proxy.address, session_id=session_id)
             await ctx.offer(echo)
             lose()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await ctx.aclose()
     assert threads_left() == set()
 
@@ -369,14 +369,14 @@ except KeyboardInterrupt:
 """
     command = [sys.executable, "-c", code, blocking.address, session_id]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert began.wait(20)
+    assert began.wait(PATIENCE)
     # gRPC's own first steps, in the middle of which it may be, cannot be interrupted well.
-    time.sleep(0.3)
+    wait_until_blocked(process.pid)
     process.send_signal(signal.SIGINT)
     assert process.stdout is not None
     assert process.stdout.readline() == "interrupted\n"
     # The process lives on, and nobody closed its context.
-    assert cancelled.wait(10)
+    assert cancelled.wait(PATIENCE)
     process.communicate()
 
 
@@ -385,12 +385,10 @@ def test_blocking_code_serves_until_its_context_is_closed(address: str, session_
     ctx.tool(echo)
     serving = threading.Thread(target=ctx.serve)
     serving.start()
-    deadline = time.monotonic() + 10
-    while not ctx.list_tools() and time.monotonic() < deadline:
-        time.sleep(0.005)
+    wait_until(ctx.list_tools)
     assert ctx.call_tool("echo", value=1) == 1
     ctx.close()
-    serving.join(10)
+    serving.join(PATIENCE)
     assert not serving.is_alive()
 
 
@@ -407,7 +405,7 @@ async def test_a_tool_may_close_its_own_context(address: str, session_id: str) -
         for tool in (leave, aleave):
             worker = SessionContext.connect(address, session_id=session_id)
             await worker.offer(tool)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 with pytest.raises((ToolUnavailableError, ToolFailedError)):
                     await caller.call_tool(tool.__name__)
     assert threads_left() == set()

@@ -16,6 +16,7 @@ import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, LocalServer
 from snakepit_bridge.exceptions import ToolUnavailableError
 from tests.support.recording_lm import RecordingLM, asked_fields
+from tests.support.waiting import PATIENCE
 from tests.tools.support.worker_process import WorkerProcess
 
 PLAIN = """
@@ -177,7 +178,7 @@ class Held:
 
     def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
         self.asked.set()
-        self.free.wait(60)
+        self.free.wait(PATIENCE)
         return dict.fromkeys(asked_fields(body), "yes")
 
 
@@ -188,7 +189,7 @@ def test_sigterm_lets_running_calls_finish_and_takes_no_others(
         worker.serving()
         held = Held(recording_lm)
         call = pool.submit(blocking.call_tool, "program", question="why?")
-        assert held.asked.wait(60)
+        assert held.asked.wait(PATIENCE)
         worker.signal()
         # Nobody offers it any more, while the call still runs.
         while blocking.list_tools():
@@ -208,7 +209,7 @@ def test_a_second_signal_or_the_drain_timeout_ends_it_with_calls_running(
         worker.serving()
         held = Held(recording_lm)
         call = pool.submit(blocking.call_tool, "program", question="why?")
-        assert held.asked.wait(60)
+        assert held.asked.wait(PATIENCE)
         worker.signal()
         if signals > 1:
             while blocking.list_tools():
