@@ -12,7 +12,6 @@ import pytest
 from dspy.dsp.utils.settings import main_thread_config
 
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext
-from tests.dspy.support.consistency import TALLY, Tally
 from tests.support.instant_lm import InstantLM
 from tests.support.recording_lm import RecordingLM
 
@@ -28,8 +27,7 @@ if not hasattr(dspy, "lm15"):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes room for the count of what is checked, and for the DSPy that is installed."""
-    config.stash[TALLY] = Tally()
+    """Makes room for the DSPy that is installed."""
     for message, category in _OF_LITELLM:
         config.addinivalue_line("filterwarnings", f"ignore:{message}:{category.__name__}")
 
@@ -38,19 +36,6 @@ def pytest_unconfigure() -> None:
     """The same for what is only collected when all tests are over."""
     for message, category in _OF_LITELLM:
         warnings.filterwarnings("ignore", message, category)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Says how many forwards were checked for consistency."""
-    tally = config.stash[TALLY]
-    if tally.forwards:
-        terminalreporter.section("consistency")
-        for name, count in tally.forwards.items():
-            terminalreporter.line(f"{count:>9,} forwards by {name}")
-        terminalreporter.line(
-            f"{sum(tally.forwards.values()):>9,} forwards checked, with {tally.requests:,} LM requests, in "
-            f"{tally.states:,} of the {tally.written:,} states written meanwhile: {tally.mixed:,} saw a mix"
-        )
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import json
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,20 +73,12 @@ def test_a_cache_that_cannot_be_written_is_refused(cache: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def local(pytestconfig: pytest.Config) -> Iterator[LocalLM]:
-    capture: Any = pytestconfig.pluginmanager.getplugin("capturemanager")
-
-    def say(text: str) -> None:
-        with capture.global_and_fixture_disabled():
-            print(f"\n{text}")
-
+def local() -> Iterator[LocalLM]:
     try:
         lm = LocalLM()
     except LocalModelError as error:
-        say(f"No local LM answers the tests of the local LM: {error}")
         pytest.skip(f"no local LM here: {error}")
     with lm:
-        say(f"SmolLM2-135M-Instruct at {lm.url} answers the tests of the local LM.")
         yield lm
 
 
@@ -96,20 +88,27 @@ def ask(local: LocalLM, module: type[dspy.Module] = dspy.Predict, **config: Any)
         return module(signature)(question="What should I do on a rainy Sunday?", config={"max_tokens": 60, **config})
 
 
-def test_temperature_decides_whether_answers_differ(local: LocalLM) -> None:
+@pytest.mark.peers
+def test_temperature_decides_whether_answers_differ(
+    local: LocalLM, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("the local LM", f"SmolLM2-135M-Instruct at {local.url} answers the tests of the local LM")
     assert len({ask(local, temperature=0.0).answer for _ in range(3)}) == 1
     assert len({ask(local, temperature=1.5).answer for _ in range(5)}) > 1
 
 
+@pytest.mark.peers
 def test_max_tokens_cuts_an_answer_off(local: LocalLM) -> None:
     ask(local, temperature=0.0, max_tokens=12)
     assert local.lm.history[-1]["usage"]["completion_tokens"] == 12
 
 
+@pytest.mark.peers
 def test_a_chain_of_thought_gets_its_reasoning(local: LocalLM) -> None:
     assert ask(local, dspy.ChainOfThought, temperature=0.0, max_tokens=200).reasoning
 
 
+@pytest.mark.peers
 def test_a_request_without_the_key_is_refused(local: LocalLM) -> None:
     body = {"model": "x", "messages": [{"role": "user", "content": "?"}], "max_tokens": 1}
     request = urllib.request.Request(
@@ -121,6 +120,7 @@ def test_a_request_without_the_key_is_refused(local: LocalLM) -> None:
         assert error.code == 401
 
 
+@pytest.mark.peers
 def test_close_ends_the_process_and_may_be_repeated() -> None:
     if cached_model() is None:
         pytest.skip("no local LM here: the model is not in the cache")

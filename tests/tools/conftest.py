@@ -1,4 +1,4 @@
-"""Worker processes for the tests of tools, and what the runs under fire came to, in the terminal summary."""
+"""Worker processes for the tests of tools."""
 
 from __future__ import annotations
 
@@ -10,15 +10,8 @@ from pathlib import Path
 import pytest
 
 from snakepit_bridge import SessionContext
-from tests.faults.processes.killing import KILLED
 
 ROOT = Path(__file__).parents[2]
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if KILLED in config.stash:
-        terminalreporter.section("killed workers")
-        terminalreporter.line(config.stash[KILLED])
 
 
 StartWorker = Callable[..., subprocess.Popen[str]]

@@ -17,7 +17,7 @@ import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext
-from tests.dspy.support.consistency import BINDINGS, TALLY, Tally, by_question, problems
+from tests.dspy.support.consistency import BINDINGS, by_question, problems
 from tests.dspy.support.entry_points import ENTRY_POINTS, Whole, called, in_a_thread_pool
 from tests.dspy.support.states import register, variables
 from tests.support.instant_lm import InstantLM
@@ -63,11 +63,6 @@ def flipper(server: LocalServer) -> Iterator[Flipper]:
     running.close()
 
 
-@pytest.fixture
-def tally(request: pytest.FixtureRequest) -> Tally:
-    return request.config.stash[TALLY]
-
-
 @pytest.fixture(scope="module")
 def forwards(request: pytest.FixtureRequest) -> dict[str, int]:
     """How many forwards each test makes: of all, one in 20 has its requests go through HTTP."""
@@ -85,8 +80,8 @@ def test_no_forward_ever_sees_a_mix_of_states(
     freshness: Any,
     forwards: dict[str, int],
     flipper: Flipper,
-    tally: Tally,
     other: BlockingContext,
+    record_property: Callable[[str, object], None],
     request: pytest.FixtureRequest,
 ) -> None:
     run, make = ENTRY_POINTS[name]
@@ -101,7 +96,7 @@ def test_no_forward_ever_sees_a_mix_of_states(
         try:
             answers = list(run(program, questions))
         finally:
-            tally.written += flipper.stop()
+            written = flipper.stop()
     requests = by_question(lm.requests)
     assert sorted(answer.question for answer in answers) == sorted(requests) == sorted(questions)
     wrong = {
@@ -109,10 +104,9 @@ def test_no_forward_ever_sees_a_mix_of_states(
         for answer in answers
         if (found := problems(answer, requests[answer.question], oldest=oldest, first_revision=first_revision))
     }
-    tally.forwards[name] += len(answers)
-    tally.requests += len(lm.requests)
-    tally.states += len({answer.read[0] for answer in answers})
-    tally.mixed += len(wrong)
+    checked = {"forwards": len(answers), "requests": len(lm.requests), "mixed": len(wrong)}
+    states = {"states": len({answer.read[0] for answer in answers}), "written": written}
+    record_property("consistency", {"name": name} | checked | states)
     assert wrong == {}
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
-
-import pytest
 
 import snakepit_bridge.dspy_integration as sb
 from tests.dspy.support.states import RING
@@ -25,27 +22,6 @@ BINDINGS = {
 REQUESTS = 3
 """That each forward of the programs in `entry_points` makes."""
 _QUESTION = re.compile(r"question \d+ of [\w-]+")
-
-
-@dataclass(slots=True)
-class Tally:
-    """What was checked.
-
-    Attributes:
-        forwards: how many, by entry point.
-        states: how many different states they saw, summed over the sessions.
-        written: how many states were written meanwhile.
-    """
-
-    forwards: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    requests: int = 0
-    states: int = 0
-    written: int = 0
-    mixed: int = 0
-
-
-TALLY = pytest.StashKey[Tally]()
-"""Where the test run keeps its count, for the terminal summary."""
 
 
 def shown(body: Mapping[str, Any]) -> dict[str, int]:

@@ -10,6 +10,7 @@ from typing import Self
 
 from snakepit_bridge import SessionContext
 from snakepit_bridge.exceptions import BridgeError
+from tests.support.waiting import PATIENCE
 
 
 class Bystander:
@@ -83,6 +84,6 @@ class Bystander:
         self._over.set()
         with contextlib.suppress(RuntimeError):
             for thread in self._threads:
-                thread.join(60)
+                thread.join(PATIENCE)
         if any(thread.is_alive() for thread in self._threads):
             self.wrong.append("a call or the watch never ended")

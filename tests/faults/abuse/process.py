@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
-import pytest
-
-# What the terminal summary says of a run.
-ABUSED = pytest.StashKey[str]()
+from tests.support.waiting import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -46,12 +43,12 @@ class Process:
         """What it has written to stderr, which is a file."""
         return Path(f"/proc/{self.pid}/fd/2").read_text(errors="replace")
 
-    def settles_at(self, descriptors: int, within: float = 30) -> int:
+    def settles_at(self, descriptors: int, within: float = PATIENCE) -> int:
         """Waits until no more are open; how many are."""
         _until(lambda: self.descriptors <= descriptors, within)
         return self.descriptors
 
-    def shrinks_to(self, mebibytes: float, within: float = 30) -> float:
+    def shrinks_to(self, mebibytes: float, within: float = PATIENCE) -> float:
         """Waits until it has no more memory: what was dropped may be freed a little later. How much it has."""
         _until(lambda: self.mebibytes <= mebibytes, within)
         return self.mebibytes

@@ -21,7 +21,8 @@ from snakepit_bridge.v1.session_pb2_grpc import SessionServiceStub
 from tests.faults.abuse import slow
 from tests.faults.abuse.attacks import ATTACKS, Target
 from tests.faults.abuse.bystander import Bystander
-from tests.faults.abuse.process import ABUSED, Process
+from tests.faults.abuse.process import Process
+from tests.support.waiting import PATIENCE
 
 TTL = 5.0
 """Of the attackers' session, in seconds: it outlives that only while somebody watches it."""
@@ -50,7 +51,7 @@ def _expires(address: str, session: str, within: float) -> bool:
         sessions = SessionServiceStub(channel)
         while monotonic() < end:
             try:
-                sessions.GetSession(session_pb2.GetSessionRequest(session_id=session), timeout=5)
+                sessions.GetSession(session_pb2.GetSessionRequest(session_id=session), timeout=PATIENCE)
             except grpc.RpcError as error:
                 return isinstance(translate(error, address, 5), SessionExpiredError)
             sleep(0.2)
@@ -58,7 +59,9 @@ def _expires(address: str, session: str, within: float) -> bool:
 
 
 def test_abuse_harms_neither_the_server_nor_anybody_else(
-    start_server: Callable[..., LocalServer], pytestconfig: pytest.Config
+    start_server: Callable[..., LocalServer],
+    pytestconfig: pytest.Config,
+    record_property: Callable[[str, object], None],
 ) -> None:
     frames: int = pytestconfig.getoption("--hostile")
     server = start_server()
@@ -78,9 +81,10 @@ def test_abuse_harms_neither_the_server_nor_anybody_else(
         after = process.shrinks_to(before + GROWTH)
     assert bystander.wrong == []
     assert after - before <= GROWTH, f"{before:.0f} MiB before, {after:.0f} MiB after"
-    assert _expires(server.address, victim, TTL + 30), "a watch or a worker was left open"
-    pytestconfig.stash[ABUSED] = (
+    assert _expires(server.address, victim, TTL + PATIENCE), "a watch or a worker was left open"
+    record_property(
+        "abuse",
         f"{sum(sent.values()):,} hostile frames in {len(sent)} kinds of abuse; {bystander.done:,} calls of a bystander "
         f"served and {len(bystander.seen):,} changes watched meanwhile; memory {before:.0f} MiB, then {after:.0f} MiB; "
-        f"descriptors {idle}, then {process.descriptors}; {len(process.said):,} bytes logged"
+        f"descriptors {idle}, then {process.descriptors}; {len(process.said):,} bytes logged",
     )

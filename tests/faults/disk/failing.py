@@ -19,16 +19,11 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-
 from snakepit_bridge import SessionContext
 from snakepit_bridge.exceptions import OutcomeUnknownError
 from tests.faults.disk.looking import State, brief, state
 from tests.faults.disk.mounted import Mounted
 from tests.faults.disk.scenario import UPKEEP, Run
-
-# What the terminal summary says of a run.
-FAILED = pytest.StashKey[str]()
 
 # What SQLite rolls back if there is no space for it, so that writing goes on when there is.
 _ROLLED_BACK = {"write journal.db-wal", "write journal.db"}

@@ -20,15 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-import pytest
-
 from snakepit_bridge import SessionContext
 from tests.faults.disk.load import Counter, Maker, Pages, Writer
 from tests.faults.disk.mounted import Mounted, Serving
 from tests.faults.disk.volume import Survived
-
-# What the terminal summary says of a run.
-CUT = pytest.StashKey[str]()
+from tests.support.waiting import PATIENCE
 
 JOURNAL = "journal.db"
 # After so many cuts the directory is a new one.
@@ -106,7 +102,7 @@ class Power:
                     return
             over.set()
             for writer, thread in zip(writers, threads, strict=True):
-                thread.join(60)
+                thread.join(PATIENCE)
                 if thread.is_alive():
                     self._wrong("at the end", [f"{writer}: never answered"])
             server.ask_to_stop()

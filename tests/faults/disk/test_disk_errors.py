@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import errno
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.faults.disk.failing import FAILED, Failing, Fault, summary
+from tests.faults.disk.failing import Failing, Fault, summary
 from tests.faults.disk.mounted import Mounted, needs_fuse
 
 
 def test_no_error_of_the_disk_loses_what_was_acknowledged(
-    server_binary: Path, tmp_path: Path, pytestconfig: pytest.Config
+    server_binary: Path, tmp_path: Path, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> None:
     needs_fuse()
     wanted = pytestconfig.getoption("--disk-errors")
@@ -29,7 +30,7 @@ def test_no_error_of_the_disk_loses_what_was_acknowledged(
             for fault in faults[random.randrange(step) :: step]:
                 failing.run(fault)
         finally:
-            pytestconfig.stash[FAILED] = summary(failing.told)
+            record_property("disk errors", summary(failing.told))
     assert not failing.told.problems, "\n".join(failing.told.problems[:20])
 
 

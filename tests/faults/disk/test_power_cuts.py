@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.faults.disk.mounted import Mounted, needs_fuse
-from tests.faults.disk.power import CUT, Power, summary
+from tests.faults.disk.power import Power, summary
 
 
 def test_what_was_acknowledged_outlives_every_power_cut(
-    server_binary: Path, tmp_path: Path, pytestconfig: pytest.Config
+    server_binary: Path, tmp_path: Path, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> None:
     needs_fuse()
     seed = pytestconfig.getoption("--disk-seed")
@@ -26,5 +27,5 @@ def test_what_was_acknowledged_outlives_every_power_cut(
         try:
             power.run(pytestconfig.getoption("--cuts"))
         finally:
-            pytestconfig.stash[CUT] = summary(power.seen)
+            record_property("power cuts", summary(power.seen))
     assert not power.seen.problems, "\n".join(power.seen.problems[:20])

@@ -21,8 +21,6 @@ from tests.faults.processes.crashing import problems, write_while_crashing
 # Says what is wrong with this server, after so many rounds at the most. It may use the directory, which is empty.
 Harness = Callable[[Path, Path, int], list[str]]
 
-# What the terminal summary says of a run: a line of each fault and harness.
-CAUGHT = pytest.StashKey[list[str]]()
 
 FAULT = "SNAKEPIT_PLANTED_FAULT"
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.faults.planted.harnesses import CAUGHT, FAULT, ROUNDS, Harness, histories, kills, power_cuts
+from tests.faults.planted.harnesses import FAULT, ROUNDS, Harness, histories, kills, power_cuts
 
 # Of each fault, who has to catch it, and a sign of it that their findings have to have. In CI the first of them does.
 FAULTS: dict[str, dict[Harness, str]] = {
@@ -61,6 +62,7 @@ def test_a_planted_fault_is_caught(
     planted_server: Path,
     tmp_path: Path,
     pytestconfig: pytest.Config,
+    record_property: Callable[[str, object], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plantings: int | None = pytestconfig.getoption("--plantings")
@@ -78,7 +80,7 @@ def test_a_planted_fault_is_caught(
         first = first or signs[0]
     times = f"{plantings} of {plantings}: " if plantings else ""
     line = f"{fault:<24} {_name(harness):<10} {times}{first.splitlines()[0][:160]}"
-    pytestconfig.stash.setdefault(CAUGHT, []).append(line)
+    record_property("planted faults", line)
 
 
 @pytest.mark.parametrize("harness", [kills, power_cuts, histories], ids=_name)

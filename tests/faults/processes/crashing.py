@@ -13,14 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 from time import perf_counter, sleep
 
-import pytest
-
 from snakepit_bridge import LocalServer, SessionContext
 from snakepit_bridge.changes import Change
 from snakepit_bridge.exceptions import BridgeError, ServerStartError
-
-# What the terminal summary says of a run.
-CRASHED = pytest.StashKey[str]()
 
 
 @dataclass

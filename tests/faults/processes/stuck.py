@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-# What the terminal summary says of a run.
-STUCK = pytest.StashKey[str]()
 # Far more than any run that goes on takes.
 _SECONDS = 900
 

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from snakepit_bridge import LocalServer
-from tests.faults.processes.crashing import CRASHED, problems, summary, write_while_crashing
+from tests.faults.processes.crashing import problems, summary, write_while_crashing
 
 
 def test_what_was_acknowledged_outlives_every_crash_and_watches_go_on(
-    start_server: Callable[..., LocalServer], tmp_path: Path, pytestconfig: pytest.Config
+    start_server: Callable[..., LocalServer],
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+    record_property: Callable[[str, object], None],
 ) -> None:
     seen = write_while_crashing(start_server, tmp_path, crashes=pytestconfig.getoption("--crashes"))
     assert problems(seen)[:20] == []
-    pytestconfig.stash[CRASHED] = summary(seen)
+    record_property("crashes", summary(seen))

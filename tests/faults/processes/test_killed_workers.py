@@ -5,16 +5,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from snakepit_bridge import LocalServer, SessionContext
-from tests.faults.processes.killing import KILLED, call_while_killing, problems, summary
+from tests.faults.processes.killing import call_while_killing, problems, summary
 
 
 def test_every_call_ends_once_and_runs_as_often_as_it_may_while_workers_are_killed(
-    server: LocalServer, session_id: str, tmp_path: Path, pytestconfig: pytest.Config
+    server: LocalServer,
+    session_id: str,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+    record_property: Callable[[str, object], None],
 ) -> None:
     ledger = tmp_path / "ledger"
     with SessionContext.connect(server.address, session_id=session_id) as ctx:
@@ -22,4 +27,4 @@ def test_every_call_ends_once_and_runs_as_often_as_it_may_while_workers_are_kill
         seen = call_while_killing(server.address, session_id, ledger, calls=calls)
         assert problems(seen, ledger, ctx) == []
     assert seen.kills > 0
-    pytestconfig.stash[KILLED] = summary(seen, ledger)
+    record_property("killed workers", summary(seen, ledger))

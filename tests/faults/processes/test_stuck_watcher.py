@@ -5,19 +5,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.faults.processes.stuck import STUCK, run_stuck_watcher
+from tests.faults.processes.stuck import run_stuck_watcher
 
 
 def test_a_stuck_watcher_neither_grows_the_server_nor_loses_anyone_a_change(
-    server_binary: Path, tmp_path: Path, pytestconfig: pytest.Config
+    server_binary: Path, tmp_path: Path, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> None:
     # A server built for development, on a busy machine, serves fewer watchers; the pace falls where it has to.
     options = ("--seconds", str(pytestconfig.getoption("--stuck-seconds")), "--live", "20", "--connections", "4")
     said, facts = run_stuck_watcher(server_binary, tmp_path, *options)
-    pytestconfig.stash[STUCK] = said
+    record_property("a stuck watcher", said)
     assert facts["compacted"], said
     assert facts["deliveries"] >= 20 * facts["changes"], said
