@@ -15,6 +15,7 @@ import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, SessionContext
 from snakepit_bridge.session_context import session_of
 from tests.dspy.support.programs import Pair
+from tests.support.instant_lm import InstantLM
 from tests.support.recording_lm import RecordingLM
 
 
@@ -107,7 +108,7 @@ def test_the_names_of_a_program_that_is_gone_leave_the_mirror(session: BlockingC
     del kept
 
 
-def test_binding_and_unbinding_while_it_runs_breaks_no_call(session: BlockingContext, lm: RecordingLM) -> None:
+def test_binding_and_unbinding_while_it_runs_breaks_no_call(session: BlockingContext, instant_lm: InstantLM) -> None:
     program = sb.bind(Pair(), {"k": "tokens"}, session=session)
     failed: list[BaseException] = []
     done = threading.Event()
@@ -123,9 +124,11 @@ def test_binding_and_unbinding_while_it_runs_breaks_no_call(session: BlockingCon
     callers = [threading.Thread(target=call) for _ in range(3)]
     for caller in callers:
         caller.start()
-    for _ in range(60):
+    rebound = 0
+    while not failed and (rebound < 60 or len(instant_lm.requests) < 120):
         sb.bind(program, {"temperature": "t", "polish.instructions": "prompt"}, session=session)
         sb.unbind(program)
+        rebound += 1
     done.set()
     for caller in callers:
         caller.join()
