@@ -17,7 +17,7 @@ export SNAKEPIT_SERVER_BINARY := $(TARGET)/debug/snakepit
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format test-rust test-python test-dspy consistency crashing power-cuts disk-errors histories planted-faults \
+.PHONY: help demo test check lint format test-rust test-python test-peers test-dspy consistency crashing power-cuts disk-errors histories planted-faults \
 	killing fuzz hostile stuck-watcher docs cli-docs recording build stubs bench bench-journal release release-check clean
 
 help: ## Lists the tasks.
@@ -49,8 +49,11 @@ format: $(STAMPS)/dev ## Formats Rust and Python.
 test-rust: ## The server's tests.
 	cargo test --workspace
 
-test-python: build $(STAMPS)/dev ## The client's tests, through the server just built. ARGS='-k name' goes to pytest.
-	$(PY) -m pytest $(ARGS)
+test-python: build $(STAMPS)/dev ## The client's tests, through the server just built, on all processors. ARGS='-k name' goes to pytest.
+	$(PY) -m pytest -n auto --dist worksteal $(ARGS)
+
+test-peers: build $(STAMPS)/dev ## The tests that need what others publish: the real local LM. ARGS as above.
+	$(PY) -m pytest -m peers $(ARGS)
 
 # The package itself is found in the tree, and its server is named: only what the tests import is installed.
 DSPY ?= 3.1.3 3.3.1
@@ -64,25 +67,25 @@ test-dspy: build ## The DSPy layer's tests with older DSPys, each in .venv-dspy-
 	done
 
 consistency: build $(STAMPS)/dev ## Checks 100000 forwards, on all entry points, for a mix of states (minutes). FORWARDS=n checks n.
-	$(PY) -m pytest tests/dspy/test_consistency.py --forwards $(or $(FORWARDS),100000) $(ARGS)
+	$(PY) -m pytest tests/dspy/calls/test_consistency.py --forwards $(or $(FORWARDS),100000) $(ARGS)
 
 crashing: build $(STAMPS)/dev ## Kills a server on disk 1000 times under writers and watchers (minutes). CRASHES=n kills n times.
-	$(PY) -m pytest tests/client/test_crashes.py --crashes $(or $(CRASHES),1000) $(ARGS)
+	$(PY) -m pytest tests/faults/processes/test_crashes.py --crashes $(or $(CRASHES),1000) $(ARGS)
 
 power-cuts: build $(STAMPS)/dev ## Cuts the power of a server's disk 400 times, half of them torn (minutes; root). CUTS=n cuts it n times.
-	$(PY) -m pytest tests/disk/test_power_cuts.py --cuts $(or $(CUTS),400) $(ARGS)
+	$(PY) -m pytest tests/faults/disk/test_power_cuts.py --cuts $(or $(CUTS),400) $(ARGS)
 
 disk-errors: build $(STAMPS)/dev ## Fails every write and sync of a server's disk in turn (minutes; root). ERRORS=n tries a spread of n faults.
-	$(PY) -m pytest tests/disk/test_disk_errors.py --disk-errors $(or $(ERRORS),0) $(ARGS)
+	$(PY) -m pytest tests/faults/disk/test_disk_errors.py --disk-errors $(or $(ERRORS),0) $(ARGS)
 
 histories: ## Checks 10000 histories of 8 clients for linearizability, with faults on (minutes). HISTORIES=n checks n, SEED=n repeats.
 	HISTORIES=$(or $(HISTORIES),10000) $(if $(SEED),SEED=$(SEED)) cargo test --package snakepit_server --test histories histories_with
 
 planted-faults: build $(STAMPS)/dev ## Plants nine faults in the server, 10 times before each harness that has to catch them (minutes; root). PLANTINGS=n.
-	$(PY) -m pytest tests/planted --plantings $(or $(PLANTINGS),10) $(ARGS)
+	$(PY) -m pytest tests/faults/planted --plantings $(or $(PLANTINGS),10) $(ARGS)
 
 killing: build $(STAMPS)/dev ## Makes 10000 tool calls while their workers are killed (minutes). CALLS=n makes n.
-	$(PY) -m pytest tests/tools/test_killed_workers.py --calls $(or $(CALLS),10000) $(ARGS)
+	$(PY) -m pytest tests/faults/processes/test_killed_workers.py --calls $(or $(CALLS),10000) $(ARGS)
 
 stuck-watcher: ## Makes 1000000 changes past a watcher that does not read, 1000 a second (17 minutes). CHANGES=n makes n.
 	cargo build --release -p snakepit_server -p snakepit_load --bins
@@ -92,7 +95,7 @@ fuzz: ## Reads 1000000 hostile messages, records, journals and schemas (minutes)
 	HOSTILE_CASES=$(or $(CASES),1000000) cargo test --package snakepit_server --lib -- hostile damage
 
 hostile: build $(STAMPS)/dev ## Sends 1000000 hostile frames to a server with clients (a minute). FRAMES=n sends n.
-	$(PY) -m pytest tests/abuse --hostile $(or $(FRAMES),1000000) $(ARGS)
+	$(PY) -m pytest tests/faults/abuse --hostile $(or $(FRAMES),1000000) $(ARGS)
 
 docs: $(STAMPS)/dev ## Writes the API reference, made of the docstrings, to target/docs.
 	$(PY) -m pdoc --docformat google --output-directory $(TARGET)/docs \
