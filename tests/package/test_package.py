@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import subprocess
 import sys
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 import snakepit_bridge
 from snakepit_bridge import BlockingContext
 from snakepit_bridge.session_context import session_of
+from tools import develop
 from tools.release import archives, versions
 
 ROOT = Path(__file__).parents[2]
@@ -91,3 +93,14 @@ def test_a_wheel_declares_the_pytest_plugin(built: Path) -> None:
     (about,) = built.glob("*.dist-info")
     (plugin,) = metadata.Distribution.at(about).entry_points.select(group="pytest11")
     assert importlib.util.find_spec(plugin.module) is not None
+
+
+def test_the_environment_that_make_makes_has_the_metadata_of_a_wheel(built: Path, tmp_path: Path) -> None:
+    (wheel,) = built.glob("*.dist-info")
+    with zipfile.ZipFile(develop.write_wheel(tmp_path, Path("/somewhere/snakepit"))) as archive:
+        archive.extractall(tmp_path)
+    shipped, ours = (metadata.Distribution.at(about) for about in (wheel, *tmp_path.glob("*.dist-info")))
+    assert ours.metadata["Name"] == shipped.metadata["Name"]
+    assert (ours.version, set(ours.requires or [])) == (shipped.version, set(shipped.requires or []))
+    assert sorted(ours.metadata.get_all("Provides-Extra", [])) == shipped.metadata.get_all("Provides-Extra")
+    assert set(ours.entry_points) == set(shipped.entry_points)
