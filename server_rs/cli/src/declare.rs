@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 use snakepit_proto::v1::{VariableSpec, VariableType};
 
-use super::{spec, typed::type_name};
+use crate::{spec, typed::type_name};
 
 /// What a type can be limited by: as people name it, and as the protocol does.
 type Known = &'static [(&'static str, &'static str)];

@@ -5,7 +5,7 @@ use snakepit_server::journal::sqlite::OpenError;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::terminal;
+use crate::output::terminal;
 
 /// Why a command ended without doing what was asked.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read as _};
 
-use super::Failure;
+use crate::Failure;
 
 /// What a user gave.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,33 +1,21 @@
 //! `snakepit`: the session server, and a command line for what it holds.
 
 mod apply;
-mod client;
 mod data;
 mod declare;
 mod doctor;
 mod failure;
-mod in_session;
 mod input;
-mod json;
-mod limits;
-mod logs;
-mod metrics;
-mod progress;
+mod output;
 mod reference;
 mod remote;
 mod serve;
 mod session;
-mod settings;
-mod show;
 mod spec;
 mod status;
-mod table;
-mod terminal;
-mod tls;
 mod token;
 mod tool;
 mod typed;
-mod upkeep;
 mod var;
 
 use std::{future::Future, io, process::ExitCode};
@@ -110,7 +98,7 @@ fn carry_out(command: Command, matches: &ArgMatches) -> Result<(), Failure> {
             if serve.print_config() {
                 let whole = Cli::command();
                 let (name, given) = matches.subcommand().unwrap_or(("serve", matches));
-                return Ok(settings::print(
+                return Ok(serve::settings::print(
                     whole.find_subcommand(name).unwrap_or(&whole),
                     given,
                     &serve::Serve::defaults(),
@@ -129,9 +117,9 @@ fn carry_out(command: Command, matches: &ArgMatches) -> Result<(), Failure> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "snakepit", &mut script);
-            Ok(terminal::line(String::from_utf8_lossy(&script).trim_end())?)
+            Ok(output::terminal::line(String::from_utf8_lossy(&script).trim_end())?)
         }
-        Command::Reference => Ok(terminal::line(reference::markdown(Cli::command()).trim_end())?),
+        Command::Reference => Ok(output::terminal::line(reference::markdown(Cli::command()).trim_end())?),
     }
 }
 

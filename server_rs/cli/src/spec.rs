@@ -7,7 +7,7 @@ use snakepit_proto::v1::{
     VariableType, constraints::Kind,
 };
 
-use super::json as values;
+use crate::output::json as values;
 
 pub(super) fn of(spec: &VariableSpec) -> Json {
     let ty = spec.r#type().as_str_name().trim_start_matches("VARIABLE_TYPE_").to_lowercase();

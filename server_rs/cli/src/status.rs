@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 use snakepit_proto::v1::{Durability, GetServerInfoRequest, GetServerInfoResponse, ListSessionsRequest};
 
-use super::{
+use crate::{
     EXIT_CODES, Failure,
-    client::At,
-    remote::{Remote, timed},
-    table, terminal,
+    output::{table, terminal},
+    remote::{Remote, client::At, timed},
 };
 
 /// Sessions are counted up to here: counting all would take as long as listing them.

@@ -10,7 +10,7 @@ use clap::Subcommand;
 use snakepit_core::access::Role;
 use snakepit_server::access::{NewToken, TokenError, Tokens};
 
-use super::{Failure, terminal};
+use crate::{Failure, output::terminal};
 
 /// Make tokens for `snakepit serve --auth-token-file`, and check a file of them.
 #[derive(Debug, clap::Args)]

@@ -3,7 +3,7 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use snakepit_proto::v1::{Value, VariableSpec, VariableType, constraints::Kind as Limits, value::Kind};
 
-use super::{input::Given, json};
+use crate::{input::Given, output::json};
 
 /// The names of all types.
 pub(super) const TYPES: [&str; 11] =

@@ -6,10 +6,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use snakepit_proto::v1::{Value, VariableSpec, VariableType, value::Kind};
 
-use super::super::{
+use crate::{
     declare::{self, Said},
     input::Given,
-    json as values, typed,
+    output::json as values,
+    typed,
 };
 
 /// A session's declaration.

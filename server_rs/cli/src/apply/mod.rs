@@ -11,13 +11,11 @@ use snakepit_proto::v1::{
     Operation, Variable,
 };
 
-use super::{
-    Failure,
-    client::At,
-    input,
-    remote::{Remote, timed},
+use crate::{
+    Failure, input,
+    output::terminal,
+    remote::{Remote, client::At, timed},
     session::{batches, new_life},
-    terminal,
 };
 use plan::{Item, Wanted, plan};
 

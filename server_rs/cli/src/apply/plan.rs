@@ -6,10 +6,7 @@ use snakepit_proto::v1::{
     DeleteOperation, Operation, SetOperation, Value, Variable, VariableSpec, VariableType, operation::Action,
 };
 
-use super::{
-    super::{json as values, spec, typed::type_name, var::declared},
-    file::Declared,
-};
+use crate::{apply::file::Declared, output::json as values, spec, typed::type_name, var::declared};
 
 /// What is done with one variable.
 #[derive(Debug, PartialEq)]

@@ -10,7 +10,10 @@ use snakepit_core::{
 use snakepit_proto::v1 as proto;
 use snakepit_server::journal::sqlite::Archived;
 
-use super::super::{json as values, progress::Progress, spec};
+use crate::{
+    output::{json as values, progress::Progress},
+    spec,
+};
 
 pub(super) const FORMAT: &str = r#"For each session one line that says what it is, then for each name its versions, oldest first:
   {"kind": "session", "session": ID, "incarnation": HEX, "revision": N, ...}
@@ -21,7 +24,7 @@ The newest version of a variable that exists is its "variable" line. A deletion 
 Values are written as `snakepit var --help` says."#;
 
 /// The first line: what this is.
-pub(in super::super) const HEADER: &str = "snakepit export";
+pub(crate) const HEADER: &str = "snakepit export";
 
 pub(super) fn print(sessions: &[Archived], with_secrets: bool) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());

@@ -9,17 +9,10 @@ use snakepit_core::{
 };
 use snakepit_server::journal::sqlite::Archived;
 
-use super::{
-    super::{Failure, json as values, spec},
-    export::HEADER,
-};
+use crate::{Failure, data::export::HEADER, output::json as values, spec};
 
 /// The sessions of an export. Refuses it at the first line that is not as `export` writes it.
-pub(in super::super) fn read(
-    lines: impl BufRead,
-    without_secrets: bool,
-    same_lives: bool,
-) -> Result<Vec<Archived>, Failure> {
+pub(crate) fn read(lines: impl BufRead, without_secrets: bool, same_lives: bool) -> Result<Vec<Archived>, Failure> {
     let mut reader = Reader { without_secrets, same_lives, sessions: Vec::new() };
     let mut begun = false;
     for (index, line) in lines.lines().enumerate() {

@@ -11,7 +11,7 @@ use snakepit_server::journal::{
     sqlite::{Loss, OpenError},
 };
 
-use super::{Failure, terminal};
+use crate::{Failure, output::terminal};
 
 pub(super) use export::HEADER;
 pub(super) use import::read;

@@ -6,7 +6,7 @@ use std::{
 
 use snakepit_proto::v1::Durability;
 
-use super::{Finding, server::Met};
+use crate::doctor::{Finding, server::Met};
 
 const MIB: u64 = 1024 * 1024;
 /// With less than this free, the next checkpoint or fold may find none.

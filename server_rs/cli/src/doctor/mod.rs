@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Failure, client::At, terminal};
+use crate::{Failure, output::terminal, remote::client::At};
 
 /// Find out what is wrong with a server, the way to it, or this machine: a line per check, and what to do.
 ///

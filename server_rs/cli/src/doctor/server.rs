@@ -14,13 +14,10 @@ use tonic::{Code, Status};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_types::StatusExt as _;
 
-use super::{
-    super::{
-        Failure,
-        client::At,
-        remote::{Remote, timed},
-    },
-    Finding, Report,
+use crate::{
+    Failure,
+    doctor::{Finding, Report},
+    remote::{Remote, client::At, timed},
 };
 
 const REACHED_WITHIN: Duration = Duration::from_secs(3);
@@ -41,7 +38,7 @@ pub(super) struct Met {
 pub(super) async fn check(at: &At, no_write: bool, report: &mut Report) -> Result<Option<Met>, Failure> {
     let (reached, on_this_machine) = reach(at).await;
     report.tell(&reached)?;
-    if reached.verdict != super::Verdict::Ok {
+    if reached.verdict != crate::doctor::Verdict::Ok {
         return Ok(None);
     }
     let (remote, info) = match ask(at).await {

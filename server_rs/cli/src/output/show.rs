@@ -6,10 +6,13 @@ use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
 use snakepit_proto::v1::{Author, ChangeKind, OperationOutcome, Value, Variable, VariableVersion, value::Kind};
 
-use super::{json, table, terminal, typed};
+use crate::{
+    output::{json, table, terminal},
+    typed,
+};
 
 /// A variable as an object.
-pub(super) fn as_json(variable: &Variable) -> Json {
+pub(crate) fn as_json(variable: &Variable) -> Json {
     json!({
         "name": variable.name,
         "type": type_name(variable),
@@ -24,17 +27,17 @@ pub(super) fn as_json(variable: &Variable) -> Json {
 }
 
 /// A value alone: text as it is, all else as JSON.
-pub(super) fn bare(variable: &Variable) -> String {
+pub(crate) fn bare(variable: &Variable) -> String {
     variable.value.as_ref().map_or_else(|| literal(variable), value)
 }
 
 /// The same of a value that there is.
-pub(super) fn value(value: &Value) -> String {
+pub(crate) fn value(value: &Value) -> String {
     if let Some(Kind::StringValue(text)) = &value.kind { text.clone() } else { json::of(value).to_string() }
 }
 
 /// A value on one line, whatever it holds.
-pub(super) fn literal(variable: &Variable) -> String {
+pub(crate) fn literal(variable: &Variable) -> String {
     shown(variable.value.as_ref(), variable.redacted)
 }
 
@@ -47,7 +50,7 @@ fn shown(value: Option<&Value>, redacted: bool) -> String {
 }
 
 /// Variables by name.
-pub(super) fn list(variables: &[Variable], as_objects: bool) -> io::Result<()> {
+pub(crate) fn list(variables: &[Variable], as_objects: bool) -> io::Result<()> {
     if as_objects {
         return variables.iter().try_for_each(|variable| terminal::line(&as_json(variable).to_string()));
     }
@@ -58,7 +61,7 @@ pub(super) fn list(variables: &[Variable], as_objects: bool) -> io::Result<()> {
 }
 
 /// The versions of a variable.
-pub(super) fn history(name: &str, versions: &[VariableVersion], as_objects: bool) -> io::Result<()> {
+pub(crate) fn history(name: &str, versions: &[VariableVersion], as_objects: bool) -> io::Result<()> {
     if as_objects {
         return versions.iter().try_for_each(|it| {
             let object = json!({
@@ -90,7 +93,7 @@ pub(super) fn history(name: &str, versions: &[VariableVersion], as_objects: bool
 
 /// What a write was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Done {
+pub(crate) enum Done {
     /// To give it a value.
     Set,
     /// To declare it.
@@ -100,7 +103,7 @@ pub(super) enum Done {
 }
 
 /// What a write did to a variable.
-pub(super) fn written(outcome: &OperationOutcome, revision: u64, done: Done, as_json: bool) -> io::Result<()> {
+pub(crate) fn written(outcome: &OperationOutcome, revision: u64, done: Done, as_json: bool) -> io::Result<()> {
     let OperationOutcome { name, changed, version, .. } = outcome;
     if as_json {
         return terminal::line(
@@ -117,7 +120,7 @@ pub(super) fn written(outcome: &OperationOutcome, revision: u64, done: Done, as_
 }
 
 /// One change of a watch as an object; no kind: the state at its beginning.
-pub(super) fn change(variable: &Variable, change: Option<ChangeKind>) -> io::Result<()> {
+pub(crate) fn change(variable: &Variable, change: Option<ChangeKind>) -> io::Result<()> {
     let object = json!({
         "kind": change.map_or("initial", kind),
         "name": variable.name,
@@ -132,7 +135,7 @@ pub(super) fn change(variable: &Variable, change: Option<ChangeKind>) -> io::Res
 }
 
 /// What happened, in a word.
-pub(super) fn kind(kind: ChangeKind) -> &'static str {
+pub(crate) fn kind(kind: ChangeKind) -> &'static str {
     match kind {
         ChangeKind::Unspecified => "unknown",
         ChangeKind::Registered => "registered",
@@ -146,11 +149,11 @@ fn type_name(variable: &Variable) -> String {
 }
 
 /// The name of an author.
-pub(super) fn by(author: Option<&Author>) -> String {
+pub(crate) fn by(author: Option<&Author>) -> String {
     author.map(|author| author.name.clone()).unwrap_or_default()
 }
 
 /// A time, to the second.
-pub(super) fn second(time: &Timestamp) -> String {
+pub(crate) fn second(time: &Timestamp) -> String {
     Timestamp { seconds: time.seconds, nanos: 0 }.to_string()
 }

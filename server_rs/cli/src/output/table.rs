@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::terminal;
+use crate::output::terminal;
 
 /// No column is made narrower than this.
 const LEAST: usize = 3;
@@ -12,7 +12,7 @@ const BETWEEN: &str = "  ";
 
 /// Prints rows under a header. Wider than the terminal, columns are cut, and if that left nothing to read, each row is a
 /// block of lines with everything in it; into a pipe everything goes.
-pub(super) fn print(header: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
+pub(crate) fn print(header: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
     let width = terminal::size().map(|(columns, _)| columns);
     if !rows.is_empty() && width.is_some_and(|width| !legible(header, &rows, width)) {
         for (index, row) in rows.into_iter().enumerate() {
@@ -30,7 +30,7 @@ pub(super) fn print(header: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
 }
 
 /// Prints what has a name and a value, below each other. What is empty is left out.
-pub(super) fn block(facts: &[(String, String)]) -> io::Result<()> {
+pub(crate) fn block(facts: &[(String, String)]) -> io::Result<()> {
     let facts = || facts.iter().filter(|(_, value)| !value.is_empty());
     let column = facts().map(|(name, _)| terminal::columns(name)).max().unwrap_or_default();
     for (name, value) in facts() {
@@ -53,7 +53,7 @@ fn legible(header: &[&str], rows: &[Vec<String>], width: usize) -> bool {
 }
 
 /// The header and the rows, each a line of at most that many columns.
-pub(super) fn lines(header: &[&str], rows: Vec<Vec<String>>, width: Option<usize>) -> Vec<String> {
+pub(crate) fn lines(header: &[&str], rows: Vec<Vec<String>>, width: Option<usize>) -> Vec<String> {
     let header = header.iter().map(|&title| title.to_owned()).collect();
     let plain =
         |row: Vec<String>| -> Vec<String> { row.iter().map(|cell| terminal::plain(cell).into_owned()).collect() };

@@ -11,7 +11,7 @@ use textwrap::{Options, WordSeparator::AsciiSpace, WordSplitter::NoHyphenation};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Its columns and lines. None: stdout is no terminal.
-pub(super) fn size() -> Option<(usize, usize)> {
+pub(crate) fn size() -> Option<(usize, usize)> {
     if !io::stdout().is_terminal() {
         return None;
     }
@@ -21,28 +21,28 @@ pub(super) fn size() -> Option<(usize, usize)> {
 }
 
 /// Whether to colour what goes to it.
-pub(super) fn colours() -> bool {
+pub(crate) fn colours() -> bool {
     let unset = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
     io::stdout().is_terminal() && unset("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// The text in bold, where colours are wanted.
-pub(super) fn bold(text: &str) -> Cow<'_, str> {
+pub(crate) fn bold(text: &str) -> Cow<'_, str> {
     coloured(text, "1")
 }
 
 /// The text in a colour, given as a terminal takes it, where colours are wanted.
-pub(super) fn coloured<'a>(text: &'a str, colour: &str) -> Cow<'a, str> {
+pub(crate) fn coloured<'a>(text: &'a str, colour: &str) -> Cow<'a, str> {
     if colours() { Cow::Owned(format!("\x1b[{colour}m{text}\x1b[0m")) } else { Cow::Borrowed(text) }
 }
 
 /// The text on one line and without what a terminal would obey: others write values, reasons and names of authors.
-pub(super) fn plain(text: &str) -> Cow<'_, str> {
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     escaped(text, obeyed)
 }
 
 /// The same on as many lines as it has, with its tabs.
-pub(super) fn plain_lines(text: &str) -> Cow<'_, str> {
+pub(crate) fn plain_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| obeyed(c) && !matches!(c, '\n' | '\t'))
 }
 
@@ -68,7 +68,7 @@ fn escaped(text: &str, escape: impl Fn(char) -> bool) -> Cow<'_, str> {
 
 /// Text behind a prefix of so many columns, on as many lines as it takes in the terminal, the further ones below the
 /// text. A pipe gets one line.
-pub(super) fn wrapped(prefix: &str, columns: usize, text: &str) -> Vec<String> {
+pub(crate) fn wrapped(prefix: &str, columns: usize, text: &str) -> Vec<String> {
     let Some((width, _)) = size() else { return vec![format!("{prefix}{text}")] };
     broken(prefix, columns, text, width)
 }
@@ -91,12 +91,12 @@ fn broken(prefix: &str, columns: usize, text: &str, width: usize) -> Vec<String>
 }
 
 /// How many columns it takes.
-pub(super) fn columns(text: &str) -> usize {
+pub(crate) fn columns(text: &str) -> usize {
     text.width()
 }
 
 /// As much of it as fits into so many columns; `…` stands for the rest.
-pub(super) fn cut(text: &str, width: usize) -> Cow<'_, str> {
+pub(crate) fn cut(text: &str, width: usize) -> Cow<'_, str> {
     if columns(text) <= width {
         return Cow::Borrowed(text);
     }
@@ -115,14 +115,14 @@ pub(super) fn cut(text: &str, width: usize) -> Cow<'_, str> {
 }
 
 /// Writes a line at once: whoever reads a watch waits for it.
-pub(super) fn line(text: &str) -> io::Result<()> {
+pub(crate) fn line(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}")?;
     stdout.flush()
 }
 
 /// The same of what others have written: in a terminal, without what that would obey.
-pub(super) fn others(text: &str) -> io::Result<()> {
+pub(crate) fn others(text: &str) -> io::Result<()> {
     if size().is_some() { line(&plain_lines(text)) } else { line(text) }
 }
 

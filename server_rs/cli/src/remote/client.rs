@@ -3,14 +3,14 @@ use std::{fs, path::PathBuf};
 use clap::builder::FalseyValueParser;
 use snakepit_client::{self as client, ClientTls, ConnectError, Connected, Credentials};
 
-use super::Failure;
+use crate::Failure;
 
 /// Where the server is, and how it is known.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct At {
+pub(crate) struct At {
     /// The server.
     #[arg(long, global = true, env = "SNAKEPIT_ADDRESS", default_value = "127.0.0.1:50051", value_name = "HOST:PORT")]
-    pub(super) address: String,
+    pub(crate) address: String,
     #[command(flatten)]
     trust: Trust,
 }
@@ -67,7 +67,7 @@ impl Trust {
 }
 
 /// Connects to a server.
-pub(super) async fn connect(at: &At) -> Result<Connected, Failure> {
+pub(crate) async fn connect(at: &At) -> Result<Connected, Failure> {
     client::connect(&at.address, &at.trust.credentials()?).await.map_err(|error| match error {
         ConnectError::Address { .. } | ConnectError::Token | ConnectError::Untrusted { .. } => {
             Failure::failed(error.to_string())

@@ -1,10 +1,13 @@
 //! What commands about one session have in common.
 
-use super::{Failure, client::At, remote::Remote};
+use crate::{
+    Failure,
+    remote::{Remote, client::At},
+};
 
 /// Which session, where, and how to print.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct InSession {
+pub(crate) struct InSession {
     #[command(flatten)]
     at: At,
     /// The session, which has to exist.
@@ -23,14 +26,14 @@ pub(super) struct InSession {
 }
 
 /// A session on a server.
-pub(super) struct Held {
-    pub(super) remote: Remote,
-    pub(super) session: String,
-    pub(super) json: bool,
+pub(crate) struct Held {
+    pub(crate) remote: Remote,
+    pub(crate) session: String,
+    pub(crate) json: bool,
 }
 
 impl InSession {
-    pub(super) async fn open(self) -> Result<Held, Failure> {
+    pub(crate) async fn open(self) -> Result<Held, Failure> {
         let Self { at, session, json } = self;
         if session.is_empty() {
             return Err(Failure::failed("which session? say it with --session ID or SNAKEPIT_SESSION"));

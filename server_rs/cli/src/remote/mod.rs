@@ -1,5 +1,8 @@
 //! A server that is asked, and how its answers are told.
 
+pub(crate) mod client;
+pub(crate) mod in_session;
+
 use std::{future::Future, time::Duration};
 
 use snakepit_client::Connected;
@@ -10,9 +13,9 @@ use snakepit_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{
+use crate::{
     Failure,
-    client::{At, connect},
+    remote::client::{At, connect},
 };
 
 const DEADLINE: Duration = Duration::from_secs(10);

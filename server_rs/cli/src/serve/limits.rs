@@ -4,7 +4,7 @@ use snakepit_core::config::Limits;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
 #[expect(clippy::struct_field_names, reason = "the fields are the flags")]
-pub(super) struct LimitFlags {
+pub(crate) struct LimitFlags {
     /// Bytes of one encoded value [default: 16 MiB].
     #[arg(long, env = "SNAKEPIT_LIMIT_VALUE_BYTES", value_name = "BYTES")]
     limit_value_bytes: Option<u64>,
@@ -48,7 +48,7 @@ pub(super) struct LimitFlags {
 
 impl LimitFlags {
     /// What holds where they are not given.
-    pub(super) fn defaults() -> Vec<(&'static str, u64)> {
+    pub(crate) fn defaults() -> Vec<(&'static str, u64)> {
         let limits = Limits::default();
         vec![
             ("limit_value_bytes", limits.value_bytes),

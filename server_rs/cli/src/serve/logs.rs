@@ -22,7 +22,7 @@ const DEFAULT: &str = "info,tonic::transport::server::io_stream=debug";
 
 /// What is logged, and how.
 #[derive(Debug, clap::Args)]
-pub(super) struct LogFlags {
+pub(crate) struct LogFlags {
     /// What is logged: a level (error, warn, info, debug, trace), or levels of parts, as in
     /// `info,snakepit_server::access=debug`, which has a line for each request.
     #[arg(long, env = "SNAKEPIT_LOG", default_value = DEFAULT, value_name = "FILTER", value_parser = filter)]
@@ -40,7 +40,7 @@ enum Format {
 
 impl LogFlags {
     /// From now on, for the whole process.
-    pub(super) fn begin(&self) {
+    pub(crate) fn begin(&self) {
         let lines = tracing_subscriber::fmt()
             .with_env_filter(parse(&self.log).unwrap_or_default())
             .with_writer(io::stderr)

@@ -2,11 +2,11 @@ use std::{io, net::SocketAddr};
 
 use tokio::net::TcpListener;
 
-use super::Failure;
+use crate::Failure;
 
 /// Where the server tells how it fares.
 #[derive(Debug, clap::Args)]
-pub(super) struct MetricsFlags {
+pub(crate) struct MetricsFlags {
     /// Tell there, over HTTP, how the server fares: /metrics for Prometheus, /livez and /readyz. Nobody is asked who they
     /// are, so an address that is not this machine's own takes --insecure. Port 0 takes any free one.
     #[arg(long, env = "SNAKEPIT_METRICS_LISTEN", value_name = "HOST:PORT")]
@@ -15,7 +15,7 @@ pub(super) struct MetricsFlags {
 
 impl MetricsFlags {
     /// The listener and where it is, if there is to be one.
-    pub(super) async fn bind(&self, insecure: bool) -> Result<Option<(TcpListener, SocketAddr)>, Failure> {
+    pub(crate) async fn bind(&self, insecure: bool) -> Result<Option<(TcpListener, SocketAddr)>, Failure> {
         // An empty variable is how some say that they want none.
         let Some(listen) = self.metrics_listen.as_deref().filter(|listen| !listen.is_empty()) else { return Ok(None) };
         let looked_up = tokio::net::lookup_host(listen).await;

@@ -1,3 +1,10 @@
+mod limits;
+mod logs;
+mod metrics;
+pub(crate) mod settings;
+mod tls;
+mod upkeep;
+
 use std::{
     future::Future,
     io::{self, Read as _, Write as _},
@@ -20,7 +27,10 @@ use snakepit_server::{
 };
 use tokio::{net::TcpListener, sync::oneshot};
 
-use super::{Failure, limits::LimitFlags, logs::LogFlags, metrics::MetricsFlags, tls::TlsFlags, upkeep::UpkeepFlags};
+use crate::{
+    Failure,
+    serve::{limits::LimitFlags, logs::LogFlags, metrics::MetricsFlags, tls::TlsFlags, upkeep::UpkeepFlags},
+};
 
 /// Run the server. Prints `listening on HOST:PORT` on stdout once it accepts connections, and logs to stderr.
 #[derive(Debug, clap::Args)]

@@ -4,10 +4,10 @@ use std::io;
 
 use clap::{ArgMatches, Command, parser::ValueSource};
 
-use super::terminal;
+use crate::output::terminal;
 
 /// Prints every setting of a command as TOML, with what is said of defaults that clap does not know.
-pub(super) fn print(command: &Command, matches: &ArgMatches, defaults: &[(&str, u64)]) -> io::Result<()> {
+pub(crate) fn print(command: &Command, matches: &ArgMatches, defaults: &[(&str, u64)]) -> io::Result<()> {
     let arguments = command.get_arguments().filter(|it| it.get_env().is_some());
     let lines: Vec<_> = arguments
         .map(|argument| {

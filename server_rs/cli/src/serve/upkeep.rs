@@ -4,7 +4,7 @@ use snakepit_core::config::Upkeep;
 /// When the journal on disk tidies itself up. Nothing of what it keeps depends on it; tests have it done all the time.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Upkeep")]
-pub(super) struct UpkeepFlags {
+pub(crate) struct UpkeepFlags {
     /// Events of a session after which it is folded into rows [default: 1000].
     #[arg(long, env = "SNAKEPIT_FOLD_EVENTS", value_name = "N", hide_short_help = true, value_parser = above_0())]
     fold_events: Option<usize>,
@@ -15,7 +15,7 @@ pub(super) struct UpkeepFlags {
 
 impl UpkeepFlags {
     /// What holds where they are not given.
-    pub(super) fn defaults() -> Vec<(&'static str, u64)> {
+    pub(crate) fn defaults() -> Vec<(&'static str, u64)> {
         let upkeep = Upkeep::default();
         vec![("fold_events", upkeep.fold_events as u64), ("checkpoint_pages", upkeep.checkpoint_pages)]
     }

@@ -7,16 +7,13 @@ use prost_types::Timestamp;
 use serde_json::{Map, Value as Json, json};
 use snakepit_proto::v1::{Author, ChangeKind, GetVariablesRequest, Session as Found, Value, Variable, VariableVersion};
 
-use super::{
-    super::{
-        Failure,
-        data::HEADER,
-        json as values,
-        progress::Progress,
-        remote::{Remote, timed},
-        show, spec,
-    },
-    found, hex, seconds,
+use crate::{
+    Failure,
+    data::HEADER,
+    output::{json as values, progress::Progress, show},
+    remote::{Remote, timed},
+    session::{found, hex, seconds},
+    spec,
 };
 
 pub(super) const FORMAT: &str = "The lines are those of `snakepit data export`, and `snakepit data import` takes them. The versions of names that do not

@@ -12,15 +12,12 @@ use snakepit_proto::{
 };
 use snakepit_server::journal::sqlite::Archived;
 
-use super::{
-    super::{
-        Failure, data,
-        progress::Progress,
-        remote::{Remote, timed},
-        terminal,
-        var::declared,
-    },
-    new_life,
+use crate::{
+    Failure, data,
+    output::{progress::Progress, terminal},
+    remote::{Remote, timed},
+    session::new_life,
+    var::declared,
 };
 
 pub(super) async fn run(
@@ -121,10 +118,7 @@ async fn import(remote: &Remote, from: &Archived, made: &mut Vec<DeleteSessionRe
 }
 
 /// As few batches as the server's limits allow.
-pub(in super::super) fn batches(
-    operations: impl IntoIterator<Item = Operation>,
-    limits: &proto::Limits,
-) -> Vec<Vec<Operation>> {
+pub(crate) fn batches(operations: impl IntoIterator<Item = Operation>, limits: &proto::Limits) -> Vec<Vec<Operation>> {
     /// For the request around the operations.
     const AROUND: u64 = 4_096;
     let (mut batches, mut bytes) = (Vec::new(), 0);

@@ -12,11 +12,10 @@ use snakepit_proto::v1::{
     CreateSessionRequest, DeleteSessionRequest, GetSessionRequest, ListSessionsRequest, Session as Found,
 };
 
-use super::{
+use crate::{
     EXIT_CODES, Failure,
-    client::At,
-    remote::{Remote, timed},
-    show, table, terminal,
+    output::{show, table, terminal},
+    remote::{Remote, client::At, timed},
     var::label,
 };
 

@@ -11,12 +11,13 @@ use snakepit_proto::v1::{
     Value, call_tool_response::Outcome, stream_tool_response::Event, value::Kind,
 };
 
-use super::{
-    EXIT_CODES, Failure,
-    in_session::{Held, InSession},
-    input, json,
-    remote::{timed, user},
-    show, table, terminal,
+use crate::{
+    EXIT_CODES, Failure, input,
+    output::{json, show, table, terminal},
+    remote::{
+        in_session::{Held, InSession},
+        timed, user,
+    },
 };
 
 const ARGUMENTS: &str = r#"Arguments: NAME=VALUE, by the tool's schema: where it allows text, VALUE is the text itself; else VALUE is JSON

@@ -3,7 +3,7 @@ use snakepit_proto::v1::{
     Operation, RegisterOperation, Value, VariableSpec, VariableType, operation::Action, value::Kind,
 };
 
-use super::super::{
+use crate::{
     Failure,
     declare::{self, Said},
     input, typed,
@@ -134,7 +134,7 @@ impl Define {
 }
 
 /// The action that declares a variable.
-pub(in super::super) fn declared(spec: VariableSpec, value: Value, replace: bool) -> Action {
+pub(crate) fn declared(spec: VariableSpec, value: Value, replace: bool) -> Action {
     Action::Register(RegisterOperation { spec: Some(spec), value: Some(value), replace })
 }
 
@@ -199,7 +199,7 @@ fn listed(ty: VariableType, text: &str) -> Result<Vec<Json>, String> {
 }
 
 /// A label as `KEY=VALUE`.
-pub(in super::super) fn label(text: &str) -> Result<(String, String), String> {
+pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("takes KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }

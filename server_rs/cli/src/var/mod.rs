@@ -10,13 +10,17 @@ use snakepit_proto::v1::{
     VariableType, operation::Action, value::Kind,
 };
 
-use super::{
-    Failure,
-    in_session::{Held, InSession},
-    input,
-    remote::timed,
-    show::{self, Done},
-    terminal, typed,
+use crate::{
+    Failure, input,
+    output::{
+        show::{self, Done},
+        terminal,
+    },
+    remote::{
+        in_session::{Held, InSession},
+        timed,
+    },
+    typed,
 };
 
 pub(super) use define::{declared, label};

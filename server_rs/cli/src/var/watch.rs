@@ -5,10 +5,10 @@ use snakepit_proto::v1::{
 };
 use tonic::Streaming;
 
-use super::{
-    super::{Failure, show, terminal},
-    Held,
-    live::Live,
+use crate::{
+    Failure,
+    output::{show, terminal},
+    var::{Held, live::Live},
 };
 
 /// No more often than this is the table drawn, however fast variables change.
