@@ -11,6 +11,7 @@ mod reference;
 mod remote;
 mod serve;
 mod session;
+mod show;
 mod spec;
 mod status;
 mod token;

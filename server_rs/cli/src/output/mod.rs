@@ -2,6 +2,5 @@
 
 pub(crate) mod json;
 pub(crate) mod progress;
-pub(crate) mod show;
 pub(crate) mod table;
 pub(crate) mod terminal;

@@ -10,10 +10,10 @@ use snakepit_proto::v1::{Author, ChangeKind, GetVariablesRequest, Session as Fou
 use crate::{
     Failure,
     data::HEADER,
-    output::{json as values, progress::Progress, show},
+    output::{json as values, progress::Progress},
     remote::{Remote, timed},
     session::{found, hex, seconds},
-    spec,
+    show, spec,
 };
 
 pub(super) const FORMAT: &str = "The lines are those of `snakepit data export`, and `snakepit data import` takes them. The versions of names that do not

@@ -14,8 +14,9 @@ use snakepit_proto::v1::{
 
 use crate::{
     EXIT_CODES, Failure,
-    output::{show, table, terminal},
+    output::{table, terminal},
     remote::{Remote, client::At, timed},
+    show,
     var::label,
 };
 

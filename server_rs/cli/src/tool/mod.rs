@@ -13,11 +13,12 @@ use snakepit_proto::v1::{
 
 use crate::{
     EXIT_CODES, Failure, input,
-    output::{json, show, table, terminal},
+    output::{json, table, terminal},
     remote::{
         in_session::{Held, InSession},
         timed, user,
     },
+    show,
 };
 
 const ARGUMENTS: &str = r#"Arguments: NAME=VALUE, by the tool's schema: where it allows text, VALUE is the text itself; else VALUE is JSON

@@ -6,7 +6,10 @@ use std::{
 
 use snakepit_proto::v1::{ChangeKind, Variable};
 
-use crate::output::{show, table, terminal};
+use crate::{
+    output::{table, terminal},
+    show,
+};
 
 /// Another screen without a cursor, so that what was there before comes back at the end.
 const OPEN: &str = "\x1b[?1049h\x1b[?25l";

@@ -12,14 +12,12 @@ use snakepit_proto::v1::{
 
 use crate::{
     Failure, input,
-    output::{
-        show::{self, Done},
-        terminal,
-    },
+    output::terminal,
     remote::{
         in_session::{Held, InSession},
         timed,
     },
+    show::{self, Done},
     typed,
 };
 

@@ -7,7 +7,8 @@ use tonic::Streaming;
 
 use crate::{
     Failure,
-    output::{show, terminal},
+    output::terminal,
+    show,
     var::{Held, live::Live},
 };
 
