@@ -86,7 +86,11 @@ def test_the_sdist_has_what_the_build_needs_and_nothing_else(built: Path) -> Non
     (archive,) = built.glob("*.tar.gz")
     found = archives.members(archive)
     assert archives.difference(archives.expected_in_sdist(ROOT), found) == []
-    assert {"snakepit_bridge/py.typed", "server_rs/build.rs", "proto/snakepit_bridge/v1/tool.proto"} <= found.keys()
+    assert {
+        "snakepit_bridge/py.typed",
+        "server_rs/proto/build.rs",
+        "proto/snakepit_bridge/v1/tool.proto",
+    } <= found.keys()
 
 
 def test_a_wheel_declares_the_pytest_plugin(built: Path) -> None:

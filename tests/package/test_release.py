@@ -43,7 +43,7 @@ def test_one_version_stands_in_the_whole_tree(tree: Path) -> None:
             {"Cargo.lock, rust_host": "7.7.7"},
         ),
         (
-            "server_rs/Cargo.toml",
+            "server_rs/server/Cargo.toml",
             "version.workspace = true",
             'version = "7.7.7"',
             {"Cargo.toml of snakepit_server": "7.7.7"},

@@ -155,7 +155,7 @@ def test_the_limits_are_those_of_the_server(server_binary: Path) -> None:
 
 
 def test_every_message_is_one_that_is_printed() -> None:
-    sources = [*(ROOT / "server_rs/src").glob("**/*.rs"), *(ROOT / "snakepit_bridge").glob("**/*.py")]
+    sources = [*(ROOT / "server_rs").glob("*/src/**/*.rs"), *(ROOT / "snakepit_bridge").glob("**/*.py")]
     # Rust goes on with a string on the next line.
     code = re.sub(r"\\\n\s*", "", "".join(path.read_text(encoding="utf-8") for path in sources))
     for message in (row[0].strip("`") for row in rows_of("By symptom")):
@@ -173,11 +173,15 @@ def test_every_flag_that_is_named_is_one(server_binary: Path) -> None:
 @pytest.mark.parametrize("page", pages())
 def test_every_variable_of_the_environment_that_is_named_is_read(page: str) -> None:
     sources = [
-        *(ROOT / "server_rs/src").glob("**/*.rs"),
+        *(ROOT / "server_rs").glob("*/src/**/*.rs"),
         *(ROOT / "snakepit_bridge").glob("**/*.py"),
         ROOT / "Makefile",
     ]
-    sources += [*(ROOT / "examples").glob("**/*.py"), ROOT / "docs/cli.md", ROOT / "server_rs/tests/histories/main.rs"]
+    sources += [
+        *(ROOT / "examples").glob("**/*.py"),
+        ROOT / "docs/cli.md",
+        ROOT / "server_rs/cli/tests/histories/main.rs",
+    ]
     code = "".join(path.read_text(encoding="utf-8") for path in sources)
     named = set(re.findall(r"SNAKEPIT_[A-Z_]*[A-Z]", (ROOT / page).read_text(encoding="utf-8")))
     assert {name for name in named if not re.search(rf"{name}\b", code)} == set()

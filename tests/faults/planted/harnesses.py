@@ -22,7 +22,7 @@ from tests.faults.processes.crashing import problems, write_while_crashing
 Harness = Callable[[Path, Path, int], list[str]]
 
 
-FAULT = "SNAKEPIT_PLANTED_FAULT"
+FAULT = "SNAKEPIT_INJECT_FAULT"
 
 _REPOSITORY = Path(__file__).parents[3]
 # As much as CI does of crashes and power cuts, and less of histories. After each round of crashes is a look at it.
@@ -31,7 +31,7 @@ _CRASHES = 4
 _CUTS = 2
 _HISTORIES = 16
 # What is known to be wrong needs no long wait for a watch that will never end.
-_PATIENCE = 10.0
+_PATIENCE = 30.0
 
 
 def kills(binary: Path, scratch: Path, rounds: int) -> list[str]:

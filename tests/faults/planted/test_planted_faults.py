@@ -46,20 +46,11 @@ def _name(of: str | Harness) -> str:
     return of if isinstance(of, str) else of.__name__.replace("_", "-")
 
 
-@pytest.fixture(scope="session")
-def planted_server(server_binary: Path) -> Path:
-    """`snakepit` with the faults in it: the example `planted_server`, built along with the server."""
-    binary = server_binary.parent / "examples" / "planted_server"
-    if not binary.is_file():
-        pytest.fail(f"no {binary}: run `make build`", pytrace=False)
-    return binary
-
-
 @pytest.mark.parametrize(("fault", "harness"), _plantings(), ids=_name)
 def test_a_planted_fault_is_caught(
     fault: str,
     harness: Harness,
-    planted_server: Path,
+    server_binary: Path,
     tmp_path: Path,
     pytestconfig: pytest.Config,
     record_property: Callable[[str, object], None],
@@ -74,7 +65,7 @@ def test_a_planted_fault_is_caught(
     for number in range(plantings or 1):
         scratch = tmp_path / str(number)
         scratch.mkdir()
-        found = harness(planted_server, scratch, ROUNDS)
+        found = harness(server_binary, scratch, ROUNDS)
         signs = [finding for finding in found if sign.search(finding)]
         assert signs, f"planting {number + 1}: nothing of it among {len(found)} findings, first {found[:5]}"
         first = first or signs[0]
@@ -85,26 +76,19 @@ def test_a_planted_fault_is_caught(
 
 @pytest.mark.parametrize("harness", [kills, power_cuts, histories], ids=_name)
 def test_the_same_server_without_a_fault_is_sound(
-    harness: Harness, planted_server: Path, tmp_path: Path, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, server_binary: Path, tmp_path: Path, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(FAULT, raising=False)
     # What these harnesses find in the server as it is shipped has tests of its own.
-    assert harness(planted_server, tmp_path, ROUNDS if pytestconfig.getoption("--plantings") else 1) == []
+    assert harness(server_binary, tmp_path, ROUNDS if pytestconfig.getoption("--plantings") else 1) == []
 
 
 def test_a_fault_that_there_is_none_of_ends_the_server(
-    planted_server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(FAULT, "lose-tale")
     where = ["--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data")]
-    serve = [str(planted_server), "serve", "--until-stdin-closes", *where]
+    serve = [str(server_binary), "serve", "--until-stdin-closes", *where]
     ended = subprocess.run(serve, check=False, capture_output=True, stdin=subprocess.DEVNULL)
     assert (ended.returncode, ended.stdout) == (2, b"")
     assert ended.stderr.decode().strip().endswith(f"there are {', '.join(FAULTS)}")
-
-
-def test_a_normal_server_has_no_fault_to_choose(server_binary: Path, planted_server: Path) -> None:
-    signs = [FAULT.encode(), b"PLANTED FAULT", *(fault.encode() for fault in FAULTS)]
-    normal, planted = server_binary.read_bytes(), planted_server.read_bytes()
-    assert [sign for sign in signs if sign in normal] == []
-    assert [sign for sign in signs if sign not in planted] == []

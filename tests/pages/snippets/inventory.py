@@ -52,17 +52,21 @@ NOT_RUN = [
         "rate(snakepit_journal_wait",
         "PromQL; tests/pages/test_metrics.py looks for what it asks for",
     ),
-    NotRun("docs/metrics.md", "$ curl http://127.0.0.1:9464/readyz", "a full disk; server_rs/tests/server/probes.rs"),
+    NotRun(
+        "docs/metrics.md",
+        "$ curl http://127.0.0.1:9464/readyz",
+        "a full disk; server_rs/cli/tests/cli/serving/probes.rs",
+    ),
     NotRun("docs/security.md", "snakepit token new", "tests/pages/test_security.py runs it"),
-    NotRun("docs/security.md", "snakepit serve --listen 0.0.0.0", "other machines; server_rs/tests/server/tls.rs"),
+    NotRun(
+        "docs/security.md", "snakepit serve --listen 0.0.0.0", "other machines; server_rs/cli/tests/cli/serving/tls.rs"
+    ),
     NotRun(
         "docs/security.md", "SessionContext.connect(", "other machines; tests/pages/test_security.py makes the contexts"
     ),
 ]
 
-GENERATED = {
-    "docs/cli.md": "made by `make cli-docs`; server_rs/tests/server/command_line_reference.rs holds it current"
-}
+GENERATED = {"docs/cli.md": "made by `make cli-docs`; server_rs/cli/tests/cli/commands/reference.rs holds it current"}
 GUIDED = {"README.md", "docs/guide.md"}
 """The pages that tests/pages/test_guide.py reads, with an LM; all others are read by tests/pages/test_snippets.py."""
 

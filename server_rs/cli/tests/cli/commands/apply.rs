@@ -208,7 +208,7 @@ async fn what_is_wrong_with_a_file_is_told_with_its_place_and_changes_nothing() 
 #[tokio::test]
 async fn the_example_can_be_applied() {
     let server = Served::start(&["--ephemeral"]);
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/session.toml");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/session.toml");
     let mut first = apply(&server.address, &example);
     let first = out(&first.env("SNAKEPIT_SESSION", "of-another-shell").output().unwrap());
     assert!(first.contains("session support:"), "the file's session comes before the environment's: {first}");

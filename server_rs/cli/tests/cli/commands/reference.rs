@@ -50,7 +50,7 @@ fn shells_complete_every_command() {
 
 #[test]
 fn the_reference_is_what_the_binary_says() {
-    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli.md");
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
     let committed = std::fs::read_to_string(committed).unwrap();
     let mut command = snakepit();
     // Nothing of where it was made gets into it.

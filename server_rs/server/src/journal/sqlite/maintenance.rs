@@ -9,9 +9,9 @@ use snakepit_core::{
 };
 
 use super::{
-    Loss, OpenError,
+    Loss, OpenError, Thoroughness,
     directory::{self, Directory},
-    recovery::{self, Contents, Thoroughness},
+    recovery::{self, Contents},
     schema,
     write::{Tail, fold, forget, sweep},
 };

@@ -31,8 +31,6 @@ use super::{Append, CommitError, Durability, Events, Health, Home, HomeMetrics, 
 use directory::Directory;
 use events::Stored;
 pub use maintenance::{Archived, Checked, ImportError, backup, check, compact, export, import};
-pub use recovery::Loss;
-use recovery::Thoroughness;
 use writer::{Job, Writer};
 
 /// Why a journal cannot be opened.
@@ -112,6 +110,30 @@ pub enum OpenError {
     /// What SQLite finds wrong with the file is more than a part of it.
     #[error("the journal cannot be read: {0}")]
     Sqlite(#[from] rusqlite::Error),
+}
+
+/// Something in a journal that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{problem}", of_session(.session.as_deref()))]
+pub struct Loss {
+    /// Whose, if that is known.
+    pub session: Option<String>,
+    /// What is lost, and why.
+    pub problem: String,
+}
+
+fn of_session(session: Option<&str>) -> String {
+    session.map_or_else(String::new, |session| format!("session {session:?}: "))
+}
+
+/// How much is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Thoroughness {
+    /// What a server has to know. Of the event log that is how far it reaches; who asks for its events is told if one
+    /// cannot be read.
+    Needed,
+    /// All there is.
+    All,
 }
 
 fn by(pid: Option<&u32>) -> String {

@@ -18,6 +18,7 @@ use snakepit_core::{
 use snakepit_fault::injected;
 
 use super::{
+    Loss, Thoroughness,
     rows::{Damage, LifeKey, RowKey, record, signed},
     write::Tail,
 };
@@ -33,20 +34,6 @@ pub(super) struct Contents {
     pub(super) tails: HashMap<SessionId, Tail>,
     pub(super) litter: VecDeque<LifeKey>,
     pub(super) losses: Vec<Loss>,
-}
-
-/// Something in a journal that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{problem}", of_session(.session.as_deref()))]
-pub struct Loss {
-    /// Whose, if that is known.
-    pub session: Option<String>,
-    /// What is lost, and why.
-    pub problem: String,
-}
-
-fn of_session(session: Option<&str>) -> String {
-    session.map_or_else(String::new, |session| format!("session {session:?}: "))
 }
 
 /// A row of `sessions`.
@@ -175,16 +162,6 @@ impl Record for Nothing {
     fn decode(_: &[u8]) -> Result<Self, Unreadable> {
         Ok(Self)
     }
-}
-
-/// How much is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Thoroughness {
-    /// What a server has to know. Of the event log that is how far it reaches; who asks for its events is told if one
-    /// cannot be read.
-    Needed,
-    /// All there is.
-    All,
 }
 
 /// Reads one life of a session.
