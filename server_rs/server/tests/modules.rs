@@ -110,11 +110,11 @@ fn uses(sources: &BTreeMap<Module, String>) -> BTreeMap<Module, Edges> {
     edges
 }
 
-/// The paths of a use tree, without white space but around `as`.
+/// The paths of a use tree, without white space but around `as`. None of what only looks like one, in a message.
 fn leaves(tree: &str) -> Vec<String> {
     let tree = tree.split_whitespace().collect::<Vec<_>>().join(" ");
     let Some((before, rest)) = tree.split_once('{') else { return vec![tree.trim().to_owned()] };
-    let inner = rest.trim().strip_suffix('}').unwrap();
+    let Some(inner) = rest.trim().strip_suffix('}') else { return Vec::new() };
     let (mut depth, mut start, mut parts) = (0, 0, Vec::new());
     for (at, c) in inner.char_indices() {
         match c {
