@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -24,11 +25,12 @@ PUBLIC = (
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make docs` writes; it warns of nothing."""
     target = tmp_path_factory.mktemp("target")
-    # The environment that runs this has the development tools already.
+    # The environment that runs this has the development tools already. A path from here: it has no blank.
+    environment = os.path.relpath(sys.prefix, ROOT)
     made = [
         "make",
-        f"--old-file={sys.prefix}/.snakepit/dev",
-        f"VENV={sys.prefix}",
+        f"--old-file={environment}/.snakepit/dev",
+        f"VENV={environment}",
         f"CARGO_TARGET_DIR={target}",
         "docs",
     ]
