@@ -1,4 +1,4 @@
-"""Which language model the examples ask: $SNAKEPIT_MODEL, any DSPy model string, or a scripted one without network."""
+"""The language model of the examples: $SNAKEPIT_MODEL, any DSPy model string, else a scripted one without network."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from examples.scripted_lm import ScriptedLM
 
 @contextmanager
 def language_model() -> Iterator[dspy.LM]:
-    """The LM to ask, after saying which it is."""
+    """Prints which LM the example uses, and gives it."""
     if model := os.environ.get("SNAKEPIT_MODEL"):
         print(f"LM: {model}")
         yield dspy.LM(model, cache=False, api_base=os.environ.get("SNAKEPIT_MODEL_API_BASE"))
         return
-    print("LM: SCRIPTED, not a language model. SNAKEPIT_MODEL=openai/gpt-4o-mini (or any DSPy model) asks a real one.")
+    print("LM: SCRIPTED, not a language model. SNAKEPIT_MODEL=openai/gpt-4o-mini, or any DSPy model, asks a real one.")
     with ScriptedLM() as scripted:
         yield scripted.lm
 
 
 def last_request(lm: dspy.LM) -> dict[str, Any]:
-    """What DSPy last asked this LM for: its messages and its generation parameters."""
+    """The last request that DSPy made to this LM: its messages and its generation parameters."""
     entry = lm.history[-1]
     return {"messages": entry["messages"], **entry["kwargs"]}

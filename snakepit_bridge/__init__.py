@@ -18,16 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snakepit_bridge import exceptions
-    from snakepit_bridge.batch import Batch
-    from snakepit_bridge.blocking import BlockingContext
-    from snakepit_bridge.changes import Change
-    from snakepit_bridge.current import RunningCall, current_call
-    from snakepit_bridge.exceptions import BridgeError
-    from snakepit_bridge.server import LocalServer, local_server
-    from snakepit_bridge.session_context import SessionContext
-    from snakepit_bridge.tls import TLS
-    from snakepit_bridge.tool_stream import BlockingToolStream, ToolStream
-    from snakepit_bridge.tools import (
+    from snakepit_bridge._client.current_call import RunningCall, current_call
+    from snakepit_bridge._tools.models import (
         Attempt,
         CallStatus,
         LatencyBucket,
@@ -38,8 +30,16 @@ if TYPE_CHECKING:
         ToolStatus,
         ToolWorker,
     )
-    from snakepit_bridge.variables import Author, Outcome, Variable, VariableVersion
-    from snakepit_bridge.watch import BlockingWatch, Watch
+    from snakepit_bridge._tools.stream import BlockingToolStream, ToolStream
+    from snakepit_bridge._variables.batch import Batch
+    from snakepit_bridge._variables.changes import Change
+    from snakepit_bridge._variables.variables import Author, Outcome, Variable, VariableVersion
+    from snakepit_bridge._variables.watch import BlockingWatch, Watch
+    from snakepit_bridge.blocking import BlockingContext
+    from snakepit_bridge.exceptions import BridgeError
+    from snakepit_bridge.server import LocalServer, local_server
+    from snakepit_bridge.session_context import SessionContext
+    from snakepit_bridge.tls import TLS
 
     __version__: str
 
@@ -79,32 +79,32 @@ __all__ = [
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 _HOMES = {
-    "Attempt": "tools",
-    "Author": "variables",
-    "Batch": "batch",
+    "Attempt": "_tools.models",
+    "Author": "_variables.variables",
+    "Batch": "_variables.batch",
     "BlockingContext": "blocking",
-    "BlockingToolStream": "tool_stream",
-    "BlockingWatch": "watch",
+    "BlockingToolStream": "_tools.stream",
+    "BlockingWatch": "_variables.watch",
     "BridgeError": "exceptions",
-    "CallStatus": "tools",
-    "Change": "changes",
-    "LatencyBucket": "tools",
+    "CallStatus": "_tools.models",
+    "Change": "_variables.changes",
+    "LatencyBucket": "_tools.models",
     "LocalServer": "server",
-    "Outcome": "variables",
-    "Retry": "tools",
-    "RunningCall": "current",
+    "Outcome": "_variables.variables",
+    "Retry": "_tools.models",
+    "RunningCall": "_client.current_call",
     "SessionContext": "session_context",
     "TLS": "tls",
-    "Tool": "tools",
-    "ToolResult": "tools",
-    "ToolStats": "tools",
-    "ToolStatus": "tools",
-    "ToolStream": "tool_stream",
-    "ToolWorker": "tools",
-    "Variable": "variables",
-    "VariableVersion": "variables",
-    "Watch": "watch",
-    "current_call": "current",
+    "Tool": "_tools.models",
+    "ToolResult": "_tools.models",
+    "ToolStats": "_tools.models",
+    "ToolStatus": "_tools.models",
+    "ToolStream": "_tools.stream",
+    "ToolWorker": "_tools.models",
+    "Variable": "_variables.variables",
+    "VariableVersion": "_variables.variables",
+    "Watch": "_variables.watch",
+    "current_call": "_client.current_call",
     "local_server": "server",
 }
 
@@ -118,7 +118,7 @@ def __getattr__(name: str) -> Any:
     elif name == "exceptions":
         found = import_module("snakepit_bridge.exceptions")
     elif name == "__version__":
-        found = import_module("snakepit_bridge.release").release()
+        found = import_module("snakepit_bridge._client.version").release()
     else:
         raise AttributeError(f"module 'snakepit_bridge' has no attribute {name!r}")
     globals()[name] = found

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, Self
 
-from snakepit_bridge import reads, writes
-from snakepit_bridge.batch import Batch
-from snakepit_bridge.blocking_tool_methods import BlockingToolMethods
-from snakepit_bridge.session import Session
-from snakepit_bridge.transport import BLOCKING, finish
-from snakepit_bridge.variables import Outcome, Variable, VariableVersion
-from snakepit_bridge.watch import BlockingWatch
+from snakepit_bridge._client.transport import BLOCKING, finish
+from snakepit_bridge._context.blocking_tool_methods import BlockingToolMethods
+from snakepit_bridge._context.session import Session
+from snakepit_bridge._variables import operations
+from snakepit_bridge._variables.batch import Batch
+from snakepit_bridge._variables.variables import Outcome, Variable, VariableVersion
+from snakepit_bridge._variables.watch import BlockingWatch
 
 
 class BlockingContext(BlockingToolMethods):
@@ -59,58 +59,58 @@ class BlockingContext(BlockingToolMethods):
             read_only=read_only,
             replace=replace,
         )
-        return finish(writes.write(self._session, BLOCKING, batch.operations, reason))[0]
+        return finish(operations.write(self._session, BLOCKING, batch.operations, reason))[0]
 
     def get_variable(self, name: str) -> Any:
         """A variable's value now: always one rpc, never the mirror."""
-        return finish(reads.get(self._session, BLOCKING, [name]))[name]
+        return finish(operations.get(self._session, BLOCKING, [name]))[name]
 
     def get_variables(self, names: Sequence[str], *, allow_missing: bool = False) -> dict[str, Any]:
         """The values of several variables, all from one revision, by one rpc."""
-        return finish(reads.get(self._session, BLOCKING, names, allow_missing=allow_missing))
+        return finish(operations.get(self._session, BLOCKING, names, allow_missing=allow_missing))
 
     def set_variable(self, name: str, value: Any, *, expected_version: int | None = None, reason: str = "") -> Outcome:
         """Gives a variable a value; one equal to the old, of the same type, changes nothing."""
-        outcomes = writes.set_all(
+        outcomes = operations.set_all(
             self._session, BLOCKING, {name: value}, expected_version=expected_version, reason=reason
         )
         return finish(outcomes)[0]
 
     def set_variables(self, values: Mapping[str, Any], *, reason: str = "") -> list[Outcome]:
         """Gives several variables values as one atomic write, by one rpc. Raises like `set_variable`."""
-        return finish(writes.set_all(self._session, BLOCKING, values, reason=reason))
+        return finish(operations.set_all(self._session, BLOCKING, values, reason=reason))
 
     def increment(self, name: str, amount: float = 1, *, reason: str = "") -> Any:
         """Adds to an integer or float variable; returns the new value."""
-        operations = Batch().increment(name, amount).operations
-        return finish(writes.write(self._session, BLOCKING, operations, reason))[0].value
+        batch = Batch().increment(name, amount)
+        return finish(operations.write(self._session, BLOCKING, batch.operations, reason))[0].value
 
     def append(self, name: str, items: Iterable[Any], *, reason: str = "") -> Any:
         """Appends each of the items to a list variable; returns the new value."""
-        operations = Batch().append(name, items).operations
-        return finish(writes.write(self._session, BLOCKING, operations, reason))[0].value
+        batch = Batch().append(name, items)
+        return finish(operations.write(self._session, BLOCKING, batch.operations, reason))[0].value
 
     def modify(self, name: str, change: Callable[[Any], Any], *, reason: str = "") -> Any:
         """Sets a variable to `change(its value)`; returns the new value."""
-        return finish(writes.modify(self._session, BLOCKING, name, change, reason=reason))
+        return finish(operations.modify(self._session, BLOCKING, name, change, reason=reason))
 
     def delete_variable(self, name: str, *, expected_version: int | None = None, reason: str = "") -> Outcome:
         """Deletes a variable; its history is kept, and its versions go on counting should it come back."""
-        operations = Batch().delete(name, expected_version=expected_version).operations
-        return finish(writes.write(self._session, BLOCKING, operations, reason))[0]
+        batch = Batch().delete(name, expected_version=expected_version)
+        return finish(operations.write(self._session, BLOCKING, batch.operations, reason))[0]
 
     def rollback(self, name: str, *, version: int, expected_version: int | None = None, reason: str = "") -> Outcome:
         """Gives a variable the value it had at an earlier version, as a new version."""
-        operations = Batch().rollback(name, version=version, expected_version=expected_version).operations
-        return finish(writes.write(self._session, BLOCKING, operations, reason))[0]
+        batch = Batch().rollback(name, version=version, expected_version=expected_version)
+        return finish(operations.write(self._session, BLOCKING, batch.operations, reason))[0]
 
     def history(self, name: str) -> list[VariableVersion]:
         """The kept versions of a variable, newest first, also of a deleted one."""
-        return finish(reads.history(self._session, BLOCKING, name))
+        return finish(operations.history(self._session, BLOCKING, name))
 
     def list_variables(self, pattern: str = "") -> list[Variable]:
         """The variables whose name matches a glob (`*`, `?`), by name; all without one."""
-        return finish(reads.list_variables(self._session, BLOCKING, pattern))
+        return finish(operations.list_variables(self._session, BLOCKING, pattern))
 
     def watch_variables(
         self,
@@ -128,7 +128,7 @@ class BlockingContext(BlockingToolMethods):
         """Collects operations, written as one when the block ends, discarded if it raises."""
         batch = Batch()
         yield batch
-        batch.outcomes = finish(writes.write(self._session, BLOCKING, batch.operations, reason))
+        batch.outcomes = finish(operations.write(self._session, BLOCKING, batch.operations, reason))
 
     def close(self) -> None:
         """Ends streams and connection, within a second; never raises, and does nothing the second time."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping
+from functools import lru_cache
 
 __all__ = [
     "BindingError",
@@ -39,6 +41,10 @@ __all__ = [
     "VersionConflictError",
     "VersionUnsupportedError",
 ]
+
+
+# A coroutine that raises one of these is taken for one that has ended.
+_ENDS = (StopIteration, StopAsyncIteration)
 
 
 class BridgeError(Exception):
@@ -315,9 +321,32 @@ class ToolFailedError(_AboutToolError):
 
 
 def _rebuild_failed(message: str, facts: dict[str, str], request_id: str | None) -> BridgeError:
-    from snakepit_bridge.failures import failed_class
-
     return failed_class(tuple(facts.get("bases", "").split(",")))(message, facts, request_id=request_id)
+
+
+@lru_cache(maxsize=256)
+def failed_class(bases: tuple[str, ...]) -> type[ToolFailedError]:
+    """The ToolFailedError that is also each of the built-in exceptions named, as far as Python can combine them."""
+    known = [found for name in bases if (found := builtin_exception(name)) is not None]
+    nearest = [found for index, found in enumerate(known) if not any(issubclass(k, found) for k in known[:index])]
+    for mixed in (nearest, *([single] for single in known)) if known else ():
+        try:
+            made = type("ToolFailedError", (ToolFailedError, *mixed), {"__module__": ToolFailedError.__module__})
+            made("")
+        except TypeError:
+            # Their layouts do not go together, or such an exception wants more than a message.
+            continue
+        made.__doc__ = ToolFailedError.__doc__
+        return made
+    return ToolFailedError
+
+
+def builtin_exception(name: str) -> type[Exception] | None:
+    """The built-in exception of that name that a failed tool may be; None if there is none."""
+    found = getattr(builtins, name, None)
+    if not isinstance(found, type) or not issubclass(found, Exception) or found is Exception:
+        return None
+    return None if issubclass(found, _ENDS) else found
 
 
 class ServerUnavailableError(BridgeError):

@@ -8,16 +8,22 @@ from functools import partial
 from os import PathLike
 from typing import Any, Literal, Self
 
-from snakepit_bridge import reads, writes
-from snakepit_bridge.batch import Batch
+from snakepit_bridge._client.settings import (
+    Freshness,
+    Settings,
+    address_or_default,
+    session_id_or_default,
+    token_or_default,
+)
+from snakepit_bridge._client.transport import ASYNCIO, BLOCKING, finish
+from snakepit_bridge._context.session import Session
+from snakepit_bridge._context.tool_methods import ToolMethods
+from snakepit_bridge._variables import operations
+from snakepit_bridge._variables.batch import Batch
+from snakepit_bridge._variables.variables import Outcome, Variable, VariableVersion
+from snakepit_bridge._variables.watch import Watch
 from snakepit_bridge.blocking import BlockingContext
-from snakepit_bridge.session import Session
-from snakepit_bridge.settings import Freshness, Settings, address_or_default, session_id_or_default, token_or_default
 from snakepit_bridge.tls import TLS, tls_or_default
-from snakepit_bridge.tool_methods import ToolMethods
-from snakepit_bridge.transport import ASYNCIO, BLOCKING, finish
-from snakepit_bridge.variables import Outcome, Variable, VariableVersion
-from snakepit_bridge.watch import Watch
 
 __all__ = ["Session", "SessionContext", "session_of"]
 
@@ -167,7 +173,7 @@ class SessionContext(ToolMethods):
             read_only=read_only,
             replace=replace,
         )
-        return (await writes.write(self._session, ASYNCIO, batch.operations, reason))[0]
+        return (await operations.write(self._session, ASYNCIO, batch.operations, reason))[0]
 
     async def get_variable(self, name: str) -> Any:
         """A variable's value now: always one rpc, never the mirror.
@@ -175,7 +181,7 @@ class SessionContext(ToolMethods):
         Raises:
             VariableNotFoundError: there is none; with the closest names.
         """
-        return (await reads.get(self._session, ASYNCIO, [name]))[name]
+        return (await operations.get(self._session, ASYNCIO, [name]))[name]
 
     async def get_variables(self, names: Sequence[str], *, allow_missing: bool = False) -> dict[str, Any]:
         """The values of several variables, all from one revision, by one rpc.
@@ -183,7 +189,7 @@ class SessionContext(ToolMethods):
         Raises:
             VariableNotFoundError: one is missing, unless `allow_missing` leaves it out.
         """
-        return await reads.get(self._session, ASYNCIO, names, allow_missing=allow_missing)
+        return await operations.get(self._session, ASYNCIO, names, allow_missing=allow_missing)
 
     async def set_variable(
         self, name: str, value: Any, *, expected_version: int | None = None, reason: str = ""
@@ -195,36 +201,36 @@ class SessionContext(ToolMethods):
             VersionConflictError: it does not have the expected version.
             TypeMismatchError, ConstraintError, VariableReadOnlyError: it does not take this value.
         """
-        outcomes = await writes.set_all(
+        outcomes = await operations.set_all(
             self._session, ASYNCIO, {name: value}, expected_version=expected_version, reason=reason
         )
         return outcomes[0]
 
     async def set_variables(self, values: Mapping[str, Any], *, reason: str = "") -> list[Outcome]:
         """Gives several variables values as one atomic write, by one rpc. Raises like `set_variable`."""
-        return await writes.set_all(self._session, ASYNCIO, values, reason=reason)
+        return await operations.set_all(self._session, ASYNCIO, values, reason=reason)
 
     async def increment(self, name: str, amount: float = 1, *, reason: str = "") -> Any:
         """Adds to an integer or float variable; returns the new value."""
-        operations = Batch().increment(name, amount).operations
-        return (await writes.write(self._session, ASYNCIO, operations, reason))[0].value
+        batch = Batch().increment(name, amount)
+        return (await operations.write(self._session, ASYNCIO, batch.operations, reason))[0].value
 
     async def append(self, name: str, items: Iterable[Any], *, reason: str = "") -> Any:
         """Appends each of the items to a list variable; returns the new value."""
-        operations = Batch().append(name, items).operations
-        return (await writes.write(self._session, ASYNCIO, operations, reason))[0].value
+        batch = Batch().append(name, items)
+        return (await operations.write(self._session, ASYNCIO, batch.operations, reason))[0].value
 
     async def modify(self, name: str, change: Callable[[Any], Any], *, reason: str = "") -> Any:
         """Sets a variable to `change(its value)`; returns the new value.
 
         `change` is called again with the newer value whenever another writer came first.
         """
-        return await writes.modify(self._session, ASYNCIO, name, change, reason=reason)
+        return await operations.modify(self._session, ASYNCIO, name, change, reason=reason)
 
     async def delete_variable(self, name: str, *, expected_version: int | None = None, reason: str = "") -> Outcome:
         """Deletes a variable; its history is kept, and its versions go on counting should it come back."""
-        operations = Batch().delete(name, expected_version=expected_version).operations
-        return (await writes.write(self._session, ASYNCIO, operations, reason))[0]
+        batch = Batch().delete(name, expected_version=expected_version)
+        return (await operations.write(self._session, ASYNCIO, batch.operations, reason))[0]
 
     async def rollback(
         self, name: str, *, version: int, expected_version: int | None = None, reason: str = ""
@@ -234,16 +240,16 @@ class SessionContext(ToolMethods):
         Raises:
             InvalidRequestError: that version is not kept.
         """
-        operations = Batch().rollback(name, version=version, expected_version=expected_version).operations
-        return (await writes.write(self._session, ASYNCIO, operations, reason))[0]
+        batch = Batch().rollback(name, version=version, expected_version=expected_version)
+        return (await operations.write(self._session, ASYNCIO, batch.operations, reason))[0]
 
     async def history(self, name: str) -> list[VariableVersion]:
         """The kept versions of a variable, newest first, also of a deleted one."""
-        return await reads.history(self._session, ASYNCIO, name)
+        return await operations.history(self._session, ASYNCIO, name)
 
     async def list_variables(self, pattern: str = "") -> list[Variable]:
         """The variables whose name matches a glob (`*`, `?`), by name; all without one."""
-        return await reads.list_variables(self._session, ASYNCIO, pattern)
+        return await operations.list_variables(self._session, ASYNCIO, pattern)
 
     def watch_variables(
         self,
@@ -271,7 +277,7 @@ class SessionContext(ToolMethods):
         """Collects operations, written as one when the block ends, discarded if it raises."""
         batch = Batch()
         yield batch
-        batch.outcomes = await writes.write(self._session, ASYNCIO, batch.operations, reason)
+        batch.outcomes = await operations.write(self._session, ASYNCIO, batch.operations, reason)
 
     async def aclose(self) -> None:
         """Ends streams and connection, within a second; never raises, and does nothing the second time."""

@@ -5,21 +5,18 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext, local_server
-from tests.abuse.process import ABUSED
-from tests.client.crashing import CRASHED
-from tests.client.stuck import STUCK
-from tests.client.threads import note_threads
-from tests.disk.failing import FAILED
-from tests.disk.power import CUT
-from tests.planted.harnesses import CAUGHT
-from tests.recording_lm import RecordingLM
-from tests.wire_proxy import WireProxy
+from tests.support.recorded import recorded
+from tests.support.recording_lm import RecordingLM
+from tests.support.threads import note_threads
+from tests.support.wire_proxy import WireProxy
 
 # Runs pytest in the tests of the plugin.
 pytest_plugins = ["pytester"]
@@ -31,6 +28,16 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+_UNDER_FIRE = (
+    "crashes",
+    "a stuck watcher",
+    "power cuts",
+    "disk errors",
+    "abuse",
+    "killed workers",
+    "planted faults",
+    "the local LM",
+)
 _BUILT = Path(__file__).parents[1] / "target" / "debug"
 
 
@@ -47,22 +54,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--hostile", type=int, default=20_000, help="hostile frames to send (default: 20000)")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """What the runs under fire came to."""
-    told = {
-        "crashes": CRASHED,
-        "a stuck watcher": STUCK,
-        "power cuts": CUT,
-        "disk errors": FAILED,
-        "abuse": ABUSED,
-    }
-    for title, key in told.items():
-        if key in config.stash:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the runs under fire came to; each of them records a line of text."""
+    for title in _UNDER_FIRE:
+        if lines := recorded(terminalreporter, title):
             terminalreporter.section(title)
-            terminalreporter.line(config.stash[key])
-    if caught := config.stash.get(CAUGHT, None):
-        terminalreporter.section("planted faults")
-        terminalreporter.line("\n".join(sorted(caught)))
+            terminalreporter.line("\n".join(sorted(lines)))
+    if checks := recorded(terminalreporter, "consistency"):
+        terminalreporter.section("consistency")
+        terminalreporter.line("\n".join(_consistency(checks)))
+
+
+def _consistency(checks: list[dict[str, Any]]) -> Iterator[str]:
+    """How many forwards were checked; here, since pytest-xdist's controller reads no conftest further down."""
+    forwards, totals = Counter[str](), Counter[str]()
+    for check in checks:
+        forwards[check["name"]] += check["forwards"]
+        totals.update({name: count for name, count in check.items() if name != "name"})
+    for name, count in sorted(forwards.items()):
+        yield f"{count:>9,} forwards by {name}"
+    yield (
+        f"{totals['forwards']:>9,} forwards checked, with {totals['requests']:,} LM requests, in {totals['states']:,} "
+        f"of the {totals['written']:,} states written meanwhile: {totals['mixed']:,} saw a mix"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,1 +1,1 @@
-"""The main job in one command: a value changed by one process is in the next LM request of another."""
+"""The main job in one command: a value set by one process is in the next LM request of another."""

@@ -1,7 +1,8 @@
-"""The LM of the demo: the one asked for, else the local one, else a scripted one that says so."""
+"""The LM of the demo: the one that the user names, else the local one, else a scripted one that says so."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -18,13 +19,13 @@ from snakepit_bridge.local_lm import LocalLM, LocalModelError, cached_model
 
 @dataclass(frozen=True)
 class Model:
-    """An LM, how to ask it, and what went out to it.
+    """An LM, the adapter to ask it with, and the requests that it got.
 
     Attributes:
-        lm: whom to ask.
-        adapter: how to ask.
+        lm: the LM.
+        adapter: the adapter.
         description: which LM this is, for a person.
-        requests: every request so far: HTTP bodies if the address is known, else what DSPy handed to its client.
+        requests: every request so far: HTTP bodies if the address is known, else what DSPy gave to its client.
     """
 
     lm: dspy.LM
@@ -35,12 +36,12 @@ class Model:
 
 @contextmanager
 def open_model(model: str | None, api_base: str | None, *, download: bool = True) -> Iterator[Model]:
-    """Gives the LM to show, and ends what it started when left.
+    """Opens an LM, and at the end of the block stops what it started.
 
     Args:
         model: a DSPy model string such as `openai/gpt-4o-mini`; None takes the local model.
-        api_base: where that model answers, if not at its provider's own address.
-        download: whether the local model may be fetched if it is not in the cache.
+        api_base: the address of that model, if it is not its provider's own.
+        download: whether the local model may be downloaded if it is not in the cache.
     """
     with ExitStack() as stack:
         if model:
@@ -58,7 +59,7 @@ def _named(model: str, api_base: str | None, stack: ExitStack) -> Model:
     if api_base is None:
         lm = dspy.LM(model, cache=False, num_retries=1)
         return Model(lm, dspy.ChatAdapter(), model, lambda: [_of(entry) for entry in lm.history])
-    # Servers of one's own rarely want a key, but the client insists on one.
+    # A local server rarely needs a key, but the client does.
     key = {"api_key": os.environ.get("OPENAI_API_KEY", "none")} if model.startswith("openai/") else {}
     lm = dspy.LM(model, cache=False, num_retries=0, **key)
     return _tapped(lm, dspy.ChatAdapter(), f"{model} at {api_base}", api_base, stack)
@@ -66,12 +67,14 @@ def _named(model: str, api_base: str | None, stack: ExitStack) -> Model:
 
 def _local(stack: ExitStack, *, download: bool) -> Model | None:
     try:
-        if not download and cached_model() is None:
-            raise LocalModelError("the local model is not in the cache, and downloading it was not wanted")
+        if importlib.util.find_spec("xllamacpp") and cached_model() is None:
+            if not download:
+                raise LocalModelError("the local model is not in the cache, and --offline forbids to download it")
+            print("Downloading the local model, once: 94 MB. It takes about 20 seconds at 5 MB a second.", flush=True)
         local = stack.enter_context(LocalLM())
     except LocalModelError as error:
-        lines = ["THERE IS NO LANGUAGE MODEL HERE: what follows is answered by a script.", str(error)]
-        lines.append("Everything else is real. Another LM: make demo MODEL=openai/gpt-4o-mini")
+        lines = ["THERE IS NO LANGUAGE MODEL HERE: a script answers.", f"The reason: {error}"]
+        lines.append("All else is real. To use another LM, run: make demo MODEL=openai/gpt-4o-mini")
         print("\n".join(f"!!! {line}" for line in lines), file=sys.stderr, flush=True)
         return None
     description = "SmolLM2-135M-Instruct on this machine"

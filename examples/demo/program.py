@@ -1,4 +1,4 @@
-"""The program of the demo, its variables, and the proof that what was set is what was sent."""
+"""The program of the demo, its variables, and the check that each request carries their values."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ class Forward:
     """One call of the program.
 
     Attributes:
-        revision: the session's revision that it was made with.
+        revision: the session's revision that it used.
         used: the variables and their values at that revision.
-        changed: those that differ from the call before, as (old, new).
+        changed: the variables that differ from the call before, as (old, new).
         sent: the request bodies that went out.
-        answer: what the LM said; None if it did not keep to the form it was asked for.
+        answer: the LM's answer; None if it was not in the form that was asked for.
+        reasoning: the LM's reasoning, if the module asks for one.
     """
 
     revision: int | None
@@ -39,14 +40,14 @@ class Forward:
     reasoning: str | None = None
 
     def differences(self) -> list[str]:
-        """Where a request does not carry the values used; empty if all is well."""
+        """Where a request does not carry the values used; empty if each one does."""
         return [found for body in self.sent for found in _differences(self.used, body)] or (
             [] if self.sent else ["no request went out"]
         )
 
 
 class Assistant:
-    """A program bound to the session's variables, called again and again."""
+    """A program that is bound to the session's variables."""
 
     def __init__(self, ctx: BlockingContext, model: Model) -> None:
         self._ctx = ctx
@@ -57,7 +58,7 @@ class Assistant:
         sb.bind(self.program, BINDINGS, session=ctx)
 
     def ask(self) -> Forward:
-        """Asks the question once, with whatever the variables are by now."""
+        """Asks the question once, with the newest values of the variables."""
         before, requests = self._used, len(self._model.requests())
         answer: str | None = None
         reasoning: str | None = None
@@ -73,7 +74,7 @@ class Assistant:
 
 
 def register(ctx: BlockingContext) -> None:
-    """Declares the variables of the demo, with what each of them may be."""
+    """Registers the variables of the demo, with their constraints."""
     ctx.register_variable("llm_temperature", "float", 0.0, constraints={"min": 0.0, "max": 2.0})
     ctx.register_variable("llm_max_tokens", "integer", 60, constraints={"min": 1, "max": 4096})
     ctx.register_variable("llm_instructions", "string", "Answer the question in one short sentence.")

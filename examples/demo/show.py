@@ -1,4 +1,4 @@
-"""What the demo prints, with colour where there is a terminal."""
+"""Prints the demo, with bold text on a terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def bold(text: str) -> str:
 
 
 def line(text: str = "") -> None:
-    """Prints one line, at once also into a pipe."""
+    """Prints a text at once, also into a pipe."""
     print(text, flush=True)
 
 
@@ -38,9 +38,11 @@ def row(label: str, text: str) -> None:
     line(f"  {label:<{_LABEL}}" + f"\n  {'':<{_LABEL}}".join(lines))
 
 
-def other_process(text: str) -> None:
-    """Prints what the second process did."""
-    line(f"\n{bold('▶ second process')} {text}")
+def command(written: str, printed: str) -> None:
+    """Prints a command and what it printed."""
+    line(f"  {bold(f'$ {written.strip()}')}")
+    if printed:
+        line(textwrap.indent(printed, "  "))
 
 
 def values(used: Mapping[str, Any]) -> str:
@@ -48,9 +50,16 @@ def values(used: Mapping[str, Any]) -> str:
     return " · ".join(f"{name} = {value!r}" for name, value in used.items())
 
 
-def request(body: Mapping[str, Any]) -> str:
-    """A request body as JSON, its long parts summed up."""
+def request(body: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
+    """What a request body holds, as JSON: its long parts in short, and only what differs from the request before."""
+    new, old = _in_short(body), _in_short(before) if before else {}
+    differs = {key: value for key, value in new.items() if key not in old or old[key] != value}
+    return json.dumps(differs, default=str) if differs else ""
+
+
+def _in_short(body: Mapping[str, Any]) -> dict[str, Any]:
     short = {key: value for key, value in body.items() if key not in {"messages", "response_format"}}
     characters = sum(len(str(message["content"])) for message in body["messages"])
-    text = json.dumps(short, default=str)
-    return f"{text} + {len(body['messages'])} messages, {characters} characters, asking for {asked_fields(dict(body))}"
+    short["messages"] = f"{len(body['messages'])} messages, {characters} characters"
+    short["asks for"] = asked_fields(dict(body))
+    return short

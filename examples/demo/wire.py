@@ -1,4 +1,4 @@
-"""What really went out to the LM: a pass-through on loopback that remembers the bodies it forwards."""
+"""Shows what really goes to the LM: a proxy on loopback that keeps the bodies it forwards."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _OWN_HEADERS = {"host", "connection", "content-length", "transfer-encoding", "ac
 
 
 class WireTap:
-    """Forwards what is posted to `url` to another address, unchanged, and keeps the bodies.
+    """Forwards each POST to another address, unchanged, and keeps its body.
 
     Attributes:
-        url: the `api_base` to give to an LM instead of the real one.
+        url: the `api_base` for the LM, in place of the real one.
         bodies: the request bodies, in the order of arrival.
     """
 

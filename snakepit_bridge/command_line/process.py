@@ -12,11 +12,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from snakepit_bridge._tools.models import Tool
 from snakepit_bridge.command_line import target
 from snakepit_bridge.command_line.work import DRAIN, GRACE_SECONDS, READY, UNUSABLE, Work
 from snakepit_bridge.exceptions import BindingError, BridgeError, InvalidRequestError
 from snakepit_bridge.session_context import SessionContext, session_of
-from snakepit_bridge.tools import Tool
 
 _AGAIN = 75
 """How this ends when another try might go well: EX_TEMPFAIL."""
@@ -129,7 +129,7 @@ async def _offered(work: Work, context: SessionContext, thing: Any) -> Tool:
         options["description"] = work.description
     attribute = work.target.rpartition(".")[2].rpartition(":")[2]
     if target.is_program(thing):
-        from snakepit_bridge.dspy_integration.serving import serve_program_async
+        from snakepit_bridge.dspy_integration.programs.serving import serve_program_async
 
         name = work.name or attribute
         return await serve_program_async(
@@ -138,7 +138,7 @@ async def _offered(work: Work, context: SessionContext, thing: Any) -> Tool:
     if work.stream or work.signature:
         raise target.TargetError(f"{work.target} is a tool, and --stream and --signature are for programs")
     if target.is_tool(thing):
-        from snakepit_bridge.dspy_integration.serving import offer_of_tool
+        from snakepit_bridge.dspy_integration.programs.serving import offer_of_tool
 
         offer = offer_of_tool(thing)
         return await context.offer(offer.function, **{**offer.options, **options, "name": work.name or thing.name})

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from snakepit_bridge._client.backoff import jittered
 from snakepit_bridge.command_line.work import DRAIN, GRACE_SECONDS, READY, UNUSABLE, Work
-from snakepit_bridge.jitter import jittered
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0

@@ -7,10 +7,10 @@ import asyncio
 import functools
 import secrets
 
+from snakepit_bridge._client.settings import address_or_default, session_id_or_default
 from snakepit_bridge.command_line.supervisor import Supervisor
 from snakepit_bridge.command_line.work import Work, worker_id
 from snakepit_bridge.exceptions import InvalidRequestError
-from snakepit_bridge.settings import address_or_default, session_id_or_default
 
 _DESCRIPTION = """
 Serves a DSPy program, a function or a dspy.Tool as a tool of a session, in processes that are started again when they

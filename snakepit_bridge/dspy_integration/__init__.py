@@ -27,15 +27,14 @@ Loggers, all below `snakepit_bridge`; no secret is ever logged:
 
 from typing import TYPE_CHECKING
 
-from snakepit_bridge.dspy_integration.binder import bind, bind_async, bind_matching, bind_matching_async, unbind
-from snakepit_bridge.dspy_integration.binding import Var
-from snakepit_bridge.dspy_integration.carrying import carry
-from snakepit_bridge.dspy_integration.envelope import dump, load
-from snakepit_bridge.dspy_integration.freezing import freeze, freeze_async
-from snakepit_bridge.dspy_integration.live_compile import LiveProgramWarning
-from snakepit_bridge.dspy_integration.lookup import bindings, effective, on_change
-from snakepit_bridge.dspy_integration.modules import AWARE as _AWARE
-from snakepit_bridge.dspy_integration.modules import (
+from snakepit_bridge.dspy_integration.agents.parallel_agent import AGENTS as _AGENTS
+from snakepit_bridge.dspy_integration.agents.remote_tool import RemoteTool, remote_tools, remote_tools_async
+from snakepit_bridge.dspy_integration.binding.binder import bind, bind_async, bind_matching, bind_matching_async, unbind
+from snakepit_bridge.dspy_integration.binding.lookup import bindings, effective, on_change
+from snakepit_bridge.dspy_integration.binding.report import Effective
+from snakepit_bridge.dspy_integration.binding.saved import load_bindings, load_bindings_async, save_bindings
+from snakepit_bridge.dspy_integration.modules.modules import AWARE as _AWARE
+from snakepit_bridge.dspy_integration.modules.modules import (
     VariableAwareBestOfN,
     VariableAwareChainOfThought,
     VariableAwareMixin,
@@ -44,17 +43,19 @@ from snakepit_bridge.dspy_integration.modules import (
     VariableAwareReAct,
     VariableAwareRefine,
 )
-from snakepit_bridge.dspy_integration.parallel_agent import AGENTS as _AGENTS
-from snakepit_bridge.dspy_integration.publishing import Published, publish, publish_async
-from snakepit_bridge.dspy_integration.remote_tool import RemoteTool, remote_tools, remote_tools_async
-from snakepit_bridge.dspy_integration.report import Effective
-from snakepit_bridge.dspy_integration.resolver import MODULE_REGISTRY as _MODULE_REGISTRY
-from snakepit_bridge.dspy_integration.resolver import ModuleVariableResolver, create_variable_aware_module
-from snakepit_bridge.dspy_integration.saved import load_bindings, load_bindings_async, save_bindings
-from snakepit_bridge.dspy_integration.scope import revision_of, snapshot
-from snakepit_bridge.dspy_integration.serving import serve_program, serve_program_async
-from snakepit_bridge.dspy_integration.tables import Tables
-from snakepit_bridge.dspy_integration.variable_module import VariableModule
+from snakepit_bridge.dspy_integration.modules.resolver import MODULE_REGISTRY as _MODULE_REGISTRY
+from snakepit_bridge.dspy_integration.modules.resolver import ModuleVariableResolver, create_variable_aware_module
+from snakepit_bridge.dspy_integration.modules.variable_module import VariableModule
+from snakepit_bridge.dspy_integration.optimizing.freezing import freeze, freeze_async
+from snakepit_bridge.dspy_integration.optimizing.publishing import Published, publish, publish_async
+from snakepit_bridge.dspy_integration.overlay.binding import Var
+from snakepit_bridge.dspy_integration.overlay.call_context import snapshot
+from snakepit_bridge.dspy_integration.overlay.context_copy import carry
+from snakepit_bridge.dspy_integration.overlay.live_compile import LiveProgramWarning
+from snakepit_bridge.dspy_integration.programs.serving import serve_program, serve_program_async
+from snakepit_bridge.dspy_integration.revisions import revision_of
+from snakepit_bridge.dspy_integration.serialization import dump, load
+from snakepit_bridge.dspy_integration.targets.registries import Tables
 from snakepit_bridge.exceptions import BindingError, EnvelopeError, ModelNotAllowedError, UnknownModuleError
 
 __all__ = [
@@ -109,12 +110,14 @@ MODULE_REGISTRY = _MODULE_REGISTRY
 """DSPy's modules by name, as far as this DSPy has them. Every `ModuleVariableResolver` starts with a copy."""
 
 if TYPE_CHECKING:
-    from snakepit_bridge.dspy_integration.modules import VariableAwareCodeAct as VariableAwareCodeAct
-    from snakepit_bridge.dspy_integration.modules import VariableAwareFlex as VariableAwareFlex
-    from snakepit_bridge.dspy_integration.modules import VariableAwareProgramOfThought as VariableAwareProgramOfThought
-    from snakepit_bridge.dspy_integration.modules import VariableAwareReActV2 as VariableAwareReActV2
-    from snakepit_bridge.dspy_integration.modules import VariableAwareRLM as VariableAwareRLM
-    from snakepit_bridge.dspy_integration.parallel_agent import ParallelReActV2 as ParallelReActV2
+    from snakepit_bridge.dspy_integration.agents.parallel_agent import ParallelReActV2 as ParallelReActV2
+    from snakepit_bridge.dspy_integration.modules.modules import VariableAwareCodeAct as VariableAwareCodeAct
+    from snakepit_bridge.dspy_integration.modules.modules import VariableAwareFlex as VariableAwareFlex
+    from snakepit_bridge.dspy_integration.modules.modules import (
+        VariableAwareProgramOfThought as VariableAwareProgramOfThought,
+    )
+    from snakepit_bridge.dspy_integration.modules.modules import VariableAwareReActV2 as VariableAwareReActV2
+    from snakepit_bridge.dspy_integration.modules.modules import VariableAwareRLM as VariableAwareRLM
 else:
     # As many of them as the installed DSPy has.
     globals().update({cls.__name__: cls for cls in (*_AWARE.values(), *_AGENTS)})

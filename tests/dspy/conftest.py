@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import warnings
@@ -12,9 +13,8 @@ import pytest
 from dspy.dsp.utils.settings import main_thread_config
 
 from snakepit_bridge import BlockingContext, LocalServer, SessionContext
-from tests.dspy.consistency import TALLY, Tally
-from tests.instant_lm import InstantLM
-from tests.recording_lm import RecordingLM
+from tests.support.instant_lm import InstantLM
+from tests.support.recording_lm import RecordingLM
 
 # What LiteLLM gives rise to. DSPy asks it where parameters are unusual, and for each request before 3.4. It keeps the
 # connections of event loops that are over.
@@ -28,8 +28,7 @@ if not hasattr(dspy, "lm15"):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes room for the count of what is checked, and for the DSPy that is installed."""
-    config.stash[TALLY] = Tally()
+    """Makes room for the DSPy that is installed."""
     for message, category in _OF_LITELLM:
         config.addinivalue_line("filterwarnings", f"ignore:{message}:{category.__name__}")
 
@@ -40,17 +39,13 @@ def pytest_unconfigure() -> None:
         warnings.filterwarnings("ignore", message, category)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Says how many forwards were checked for consistency."""
-    tally = config.stash[TALLY]
-    if tally.forwards:
-        terminalreporter.section("consistency")
-        for name, count in tally.forwards.items():
-            terminalreporter.line(f"{count:>9,} forwards by {name}")
-        terminalreporter.line(
-            f"{sum(tally.forwards.values()):>9,} forwards checked, with {tally.requests:,} LM requests, in "
-            f"{tally.states:,} of the {tally.written:,} states written meanwhile: {tally.mixed:,} saw a mix"
-        )
+@pytest.fixture(scope="session", autouse=True)
+def _small_heap() -> Iterator[None]:
+    """The collections that tests ask for leave alone what importing DSPy made, a million objects: they took seconds."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture
@@ -87,9 +82,9 @@ def session(blocking: BlockingContext) -> BlockingContext:
 
 @pytest.fixture(scope="module")
 def offering(server: LocalServer, request: pytest.FixtureRequest) -> Iterator[BlockingContext]:
-    """A session in which another process offers the tools of `tests.dspy.offering`."""
+    """A session in which another process offers the tools of `tests.dspy.support.offering`."""
     session_id = request.node.name.replace("/", "-").removesuffix(".py")
-    command = [sys.executable, "-m", "tests.dspy.offering", server.address, session_id]
+    command = [sys.executable, "-m", "tests.dspy.support.offering", server.address, session_id]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "offered\n"

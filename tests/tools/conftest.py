@@ -1,4 +1,4 @@
-"""Worker processes for the tests of tools, and what the runs under fire came to, in the terminal summary."""
+"""Worker processes for the tests of tools."""
 
 from __future__ import annotations
 
@@ -10,15 +10,8 @@ from pathlib import Path
 import pytest
 
 from snakepit_bridge import SessionContext
-from tests.tools.killing import KILLED
 
 ROOT = Path(__file__).parents[2]
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if KILLED in config.stash:
-        terminalreporter.section("killed workers")
-        terminalreporter.line(config.stash[KILLED])
 
 
 StartWorker = Callable[..., subprocess.Popen[str]]
@@ -29,7 +22,9 @@ def start_worker(address: str, session_id: str) -> Iterator[StartWorker]:
     """Starts processes that serve the tools of a module to the test's session; they end with the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str, at: str = address, module: str = "tests.tools.offering") -> subprocess.Popen[str]:
+    def start(
+        *arguments: str, at: str = address, module: str = "tests.tools.support.offering"
+    ) -> subprocess.Popen[str]:
         with SessionContext.connect(at, session_id=session_id):
             command = [sys.executable, "-m", module, at, session_id, *arguments]
             process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

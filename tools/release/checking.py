@@ -123,9 +123,10 @@ def _build(clone: Path, out: Path, log: Path) -> Built:
 
 
 def _wheel_is_whole(clone: Path, wheel: Path) -> str:
-    return _nothing(
-        archives.difference(archives.expected_in_wheel(clone, versions.stated(clone)), archives.members(wheel))
-    )
+    found = archives.members(wheel)
+    if any(b"SNAKEPIT_INJECT_FAULT" in content for content in found.values()):
+        raise CheckError("the server in the wheel can have injected faults: it is not an optimised build")
+    return _nothing(archives.difference(archives.expected_in_wheel(clone, versions.stated(clone)), found))
 
 
 def _sdist_is_whole(clone: Path, sdist: Path) -> str:

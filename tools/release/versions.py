@@ -17,7 +17,8 @@ def stated(root: Path) -> str:
 
 def of_members(root: Path) -> dict[str, Any]:
     """What each crate says, by its name; a version that it does not state itself is `{"workspace": True}`."""
-    manifests = [_read(root / member / "Cargo.toml") for member in _read(root / "Cargo.toml")["workspace"]["members"]]
+    members = _read(root / "Cargo.toml")["workspace"]["members"]
+    manifests = [_read(manifest) for member in members for manifest in sorted(root.glob(f"{member}/Cargo.toml"))]
     return {manifest["package"]["name"]: manifest["package"]["version"] for manifest in manifests}
 
 

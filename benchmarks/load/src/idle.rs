@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::json;
-use snakepit_server::proto::WatchMode;
+use snakepit_proto::v1::WatchMode;
 use tokio::task::JoinSet;
 
 use crate::{Outcome, Setting, failure, process::memory, report::Report, server::Server, session::Session};

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Stdio, time::Duration};
 
-use snakepit_server::client::{Announce, Connected, Credentials, connect};
+use snakepit_client::{Announce, Connected, Credentials, connect};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
@@ -12,10 +12,10 @@ use tonic::transport::Endpoint;
 
 use crate::{Outcome, failure};
 
-const STARTS_WITHIN: Duration = Duration::from_mins(2);
+const STARTS_WITHIN: Duration = Duration::from_secs(120);
 /// What HTTP/2 begins with unless told otherwise.
 const WINDOW: u32 = 65_535;
-const STOPS_WITHIN: Duration = Duration::from_mins(1);
+const STOPS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A Snakepit server.
 #[derive(Debug)]

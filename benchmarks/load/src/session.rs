@@ -5,14 +5,11 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use snakepit_server::{
-    client::Connected,
-    proto::{
-        CreateSessionRequest, ListVariablesRequest, Operation, RegisterOperation, SetOperation, Value, VariableSpec,
-        VariableType, WatchMode, WatchVariablesRequest, WatchVariablesResponse, WriteVariablesRequest,
-        operation::Action, session_service_client::SessionServiceClient, value::Kind,
-        variable_service_client::VariableServiceClient,
-    },
+use snakepit_client::Connected;
+use snakepit_proto::v1::{
+    CreateSessionRequest, ListVariablesRequest, Operation, RegisterOperation, SetOperation, Value, VariableSpec,
+    VariableType, WatchMode, WatchVariablesRequest, WatchVariablesResponse, WriteVariablesRequest, operation::Action,
+    session_service_client::SessionServiceClient, value::Kind, variable_service_client::VariableServiceClient,
 };
 use tonic::{Status, Streaming};
 

@@ -2,7 +2,7 @@ use std::{error::Error, time::Instant};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use snakepit_server::client::{Client, Session};
+use snakepit_client::{Client, Session};
 
 use crate::{AGENT, LOOKUP, SESSION, population};
 

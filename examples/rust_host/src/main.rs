@@ -16,9 +16,11 @@ mod worker;
 use std::{error::Error, time::Duration};
 
 use clap::Parser;
-use population::{City, population_of};
-use snakepit_server::{client::Client, server::Server, tool::Tool};
+use snakepit_client::Client;
+use snakepit_server::{server::Server, tool::Tool};
 use tokio::{net::TcpListener, sync::oneshot};
+
+use population::{City, population_of};
 use worker::Worker;
 
 /// The session in which host and agent meet.

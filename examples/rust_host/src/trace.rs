@@ -1,7 +1,7 @@
 use std::error::Error;
 
 use serde_json::{Value, json};
-use snakepit_server::client::Session;
+use snakepit_client::Session;
 
 use crate::AGENT;
 

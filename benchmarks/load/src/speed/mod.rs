@@ -12,10 +12,8 @@ mod watching;
 
 use std::{path::PathBuf, time::Duration};
 
-use case::{Case, Operation};
-use peer::Peer;
 use serde_json::json;
-use snakepit_server::client::Connected;
+use snakepit_client::Connected;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::{
@@ -25,6 +23,8 @@ use crate::{
     server::Server,
     session::Session,
 };
+use case::{Case, Operation};
+use peer::Peer;
 
 /// Measure writes, reads and watches beside the bare disk, etcd and NATS.
 #[derive(Debug, clap::Args)]

@@ -1,12 +1,10 @@
 //! What clients do with a Snakepit server.
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::BoxStream};
-use snakepit_server::{
-    client::Connected,
-    proto::{
-        GetVariablesRequest, Value, WatchMode, value::Kind, variable_service_client::VariableServiceClient,
-        watch_variables_response::Event as Told,
-    },
+use snakepit_client::Connected;
+use snakepit_proto::v1::{
+    GetVariablesRequest, Value, WatchMode, value::Kind, variable_service_client::VariableServiceClient,
+    watch_variables_response::Event as Told,
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 

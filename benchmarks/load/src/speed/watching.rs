@@ -26,7 +26,7 @@ use crate::{
 /// Between one change's last delivery and the next change.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long a change may take.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// What the last delivery may take, in microseconds, of 99 in 100 changes.
 const GOAL: u64 = 50_000;
 const KEY: &str = "watched";

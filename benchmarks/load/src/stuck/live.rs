@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use hdrhistogram::Histogram;
-use snakepit_server::proto::{Changes, WatchMode, WatchVariablesResponse, watch_variables_response::Event as Told};
+use snakepit_proto::v1::{Changes, WatchMode, WatchVariablesResponse, watch_variables_response::Event as Told};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tonic::Streaming;
 

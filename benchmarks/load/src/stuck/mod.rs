@@ -12,12 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use live::Live;
-use resting::{End, Resting};
 use serde_json::json;
-use snakepit_server::proto::WatchMode;
+use snakepit_proto::v1::WatchMode;
 use tokio::sync::watch;
-use writers::{Brake, Writing};
 
 use crate::{
     Outcome, Setting, failure,
@@ -26,6 +23,9 @@ use crate::{
     server::Server,
     session::Session,
 };
+use live::Live;
+use resting::{End, Resting};
+use writers::{Brake, Writing};
 
 /// Keep a watcher of each mode from reading while changes pass, beside others that read.
 #[derive(Debug, clap::Args)]
@@ -63,7 +63,7 @@ const SETTLING: u64 = 2_000;
 /// Changes after the stuck ones read again.
 const AFTER: u64 = 200;
 /// How long anything may take that is awaited.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What writers and watchers tell each other.
 #[derive(Debug)]
@@ -220,7 +220,7 @@ async fn sample(pid: u32, peak: Arc<AtomicU64>, run: Arc<Run>) {
     let mut reported = Instant::now();
     while let Ok(now) = rss(pid) {
         peak.fetch_max(now, Ordering::Relaxed);
-        if reported.elapsed() > Duration::from_mins(1) {
+        if reported.elapsed() > Duration::from_secs(60) {
             reported = Instant::now();
             progress(&format!("revision {}, server {}", run.newest.load(Ordering::Relaxed), mib(now)));
         }

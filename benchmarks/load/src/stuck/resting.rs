@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use snakepit_server::{
-    error::DOMAIN,
-    proto::{WatchMode, WatchVariablesResponse, watch_variables_response::Event as Told},
+use snakepit_proto::{
+    DOMAIN,
+    v1::{WatchMode, WatchVariablesResponse, watch_variables_response::Event as Told},
 };
 use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};

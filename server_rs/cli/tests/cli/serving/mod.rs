@@ -1,0 +1,6 @@
+mod breaker;
+mod canary;
+mod logs;
+mod probes;
+mod tls;
+mod tokens;

@@ -1,0 +1,9 @@
+//! Tokens, and the file that says which there are.
+
+mod file;
+#[cfg(test)]
+mod tests;
+mod tokens;
+
+pub use file::TokenFile;
+pub use tokens::{Digest, NewToken, TokenError, Tokens};

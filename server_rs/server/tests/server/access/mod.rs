@@ -1,0 +1,4 @@
+mod audit;
+mod rpcs;
+mod secrets;
+mod streams;

@@ -1,0 +1,3 @@
+mod expiry;
+mod lifecycle;
+mod stop;

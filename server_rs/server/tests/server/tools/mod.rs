@@ -1,0 +1,9 @@
+mod calls;
+mod cancelling;
+mod deadlines;
+mod listing;
+mod native;
+mod retries;
+mod routing;
+mod streams;
+mod workers;

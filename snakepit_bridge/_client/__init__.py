@@ -1,0 +1,1 @@
+"""One session's connection: opening it, sending rpcs, what their failures mean."""

@@ -1,0 +1,1 @@
+"""What `SessionContext` and `BlockingContext` are made of."""

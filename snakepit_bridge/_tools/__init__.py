@@ -1,0 +1,1 @@
+"""Tools: calling them, and serving functions as tools."""

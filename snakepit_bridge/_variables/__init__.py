@@ -1,0 +1,1 @@
+"""Variables: their values and constraints, reading and writing them, the mirror, watches."""

@@ -1,0 +1,1 @@
+"""Tools of other processes as tools of DSPy agents."""

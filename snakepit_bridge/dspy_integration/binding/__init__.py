@@ -1,0 +1,1 @@
+"""Binding programs to variables, and unbinding, listing and saving what is bound."""

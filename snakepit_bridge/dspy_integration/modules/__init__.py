@@ -1,0 +1,1 @@
+"""Modules that are bound by their class, or chosen by a variable."""

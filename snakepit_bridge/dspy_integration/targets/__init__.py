@@ -1,0 +1,1 @@
+"""What a path such as `rag.answer.temperature` points at in a program, and which values fit there."""

@@ -1,0 +1,1 @@
+"""What notebooks, pytest and mypy make of the client."""

@@ -1,0 +1,1 @@
+"""What can be bound, how, and what a binding does."""

@@ -1,0 +1,1 @@
+"""Calls of bound programs: which state they see, and who learns of it."""

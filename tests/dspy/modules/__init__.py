@@ -1,0 +1,1 @@
+"""Variable-aware classes, and modules that follow a variable."""

@@ -1,0 +1,1 @@
+"""Freezing, optimizing and publishing programs."""

@@ -1,0 +1,1 @@
+"""Programs of another process, called as tools."""

@@ -1,0 +1,1 @@
+"""The envelope: values to JSON and back."""

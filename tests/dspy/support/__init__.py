@@ -1,0 +1,1 @@
+"""Programs, LMs and processes for the tests of the DSPy layer."""

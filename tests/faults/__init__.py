@@ -1,0 +1,1 @@
+"""Servers and clients while processes die, disks fail and strangers attack."""

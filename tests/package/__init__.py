@@ -1,0 +1,1 @@
+"""The package itself: what it exports, what it is built of."""

@@ -1,0 +1,1 @@
+"""Worker processes, and how to wait for them."""

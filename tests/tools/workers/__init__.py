@@ -1,0 +1,1 @@
+"""Workers: connecting, serving, ending."""
