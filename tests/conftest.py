@@ -35,6 +35,7 @@ _UNDER_FIRE = (
     "disk errors",
     "abuse",
     "killed workers",
+    "a suspended server",
     "planted faults",
     "the local LM",
 )
@@ -49,6 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--disk-errors", type=int, default=30, help="faults of a server's disk; 0: all (default: 30)")
     parser.addoption("--disk-seed", type=int, help="what the power cuts are chosen by (default: another each time)")
     parser.addoption("--stuck-seconds", type=int, default=30, help="how long a watcher is stuck (default: 30)")
+    parser.addoption("--suspended-seconds", type=int, default=35, help="how long a server is suspended (default: 35)")
     parser.addoption("--plantings", type=int, help="times to plant each fault before each harness (default: one, once)")
     parser.addoption("--calls", type=int, default=1500, help="tool calls while workers are killed (default: 1500)")
     parser.addoption("--hostile", type=int, default=20_000, help="hostile frames to send (default: 20000)")
