@@ -7,19 +7,24 @@ once and the processes that it starts inherit both.
 from __future__ import annotations
 
 import os
+import random
+import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 from snakepit_bridge import LocalServer, local_server
 from snakepit_bridge.server import start
 from tests.support.certificates import Authority
 
 OPEN, TOKENS, SECURE = "open", "tokens", "secure"
+SUITES = ("client", "tools", "dspy")
 ALL_ROLES = "read,write,call_tool,offer_tool,read_secret,admin"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Transport:
     """One way to reach a server.
 
@@ -62,3 +67,25 @@ def new_token(binary: Path, file: Path, name: str, roles: str, sessions: str) ->
     """Makes a token, and puts it into the file."""
     words = ["token", "new", "--name", name, "--roles", roles, "--sessions", sessions, "--add-to", str(file)]
     return subprocess.run([binary, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def chosen(config: pytest.Config, module: Path, only: str | None) -> list[str]:
+    """How a module's tests reach servers.
+
+    Drawn by the run's seed, which pytest-randomly prints, and which is the same in all processes of pytest-xdist; in
+    the open where there is no seed.
+
+    Args:
+        config: says which option was given.
+        module: the file of the tests.
+        only: what their `transport` marker says.
+    """
+    path = module.relative_to(Path(__file__).parents[1]).as_posix()
+    if only == OPEN or not path.startswith(SUITES):
+        return [OPEN]
+    secure = only or (SECURE if shutil.which("openssl") else TOKENS)
+    option, seed = config.getoption("transport"), config.getoption("randomly_seed", None)
+    if option == "both":
+        return [OPEN, secure]
+    drawn = OPEN if seed is None else random.Random(f"{seed} {path}").choice((OPEN, SECURE))
+    return [OPEN] if (drawn if option == "drawn" else option) == OPEN else [secure]

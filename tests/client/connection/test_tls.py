@@ -14,7 +14,11 @@ from tests.support.certificates import Authority
 from tests.support.waiting import until_answered
 from tests.support.wire_proxy import WireProxy
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl"),
+    # It starts servers with certificates of its own.
+    pytest.mark.transport("open"),
+]
 
 
 class Encrypted:

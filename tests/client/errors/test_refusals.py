@@ -33,6 +33,9 @@ from tests.support.sessions import end_session
 from tests.support.transports import OPEN, SECURE, TOKENS, Transport, new_token
 from tests.support.waiting import PATIENCE
 
+# It has all transports itself.
+pytestmark = pytest.mark.transport("open")
+
 LIMITED = "limited-session"
 
 

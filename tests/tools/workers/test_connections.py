@@ -30,6 +30,9 @@ from tests.support.wire_proxy import WireProxy
 from tests.tools.conftest import StartWorker
 from tests.tools.support.until import until, until_called, until_listed, until_runs
 
+# It reads what crosses the wire, which TLS would hide.
+pytestmark = pytest.mark.transport("tokens")
+
 
 def echo(value: str = "") -> str:
     return value
