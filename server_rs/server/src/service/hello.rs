@@ -7,10 +7,11 @@ use super::convert;
 use crate::{
     service::{context::Serving, middleware::caller::Caller},
     store::Watcher,
-    tool::{NewWorker, Scope},
+    tool::{Connection, NewWorker, Scope},
 };
 
 const MAX_LABEL: usize = 256;
+const MAX_INSTANCE: usize = 64;
 const MAX_CONCURRENCY: u32 = 10_000;
 
 /// The worker that says hello, and a watch over its session if it is for one.
@@ -38,6 +39,10 @@ pub(super) async fn parse(
     if hello.label.chars().count() > MAX_LABEL {
         return Err(Error::invalid("label", format!("takes at most {MAX_LABEL} characters")).into());
     }
+    if hello.instance.len() > MAX_INSTANCE {
+        let problem = format!("takes at most {MAX_INSTANCE} bytes, got {}", hello.instance.len());
+        return Err(Error::invalid("instance", problem).into());
+    }
     let (scope, watcher) = match session {
         None => (Scope::Global, None),
         Some(id) => {
@@ -48,5 +53,6 @@ pub(super) async fn parse(
         }
     };
     let (id, label) = (hello.worker_id.into(), hello.label.into());
-    Ok((NewWorker { id, label, scope, max: hello.max_concurrency as usize }, watcher))
+    let connection = Connection { instance: hello.instance, generation: hello.generation };
+    Ok((NewWorker { id, label, scope, max: hello.max_concurrency as usize, connection }, watcher))
 }

@@ -22,10 +22,19 @@ use crate::tool::{
 };
 
 impl Registry {
-    /// A worker connects. One of the same name and scope loses its place.
-    pub(crate) fn join(&mut self, new: NewWorker, now: Timestamp) -> WorkerKey {
+    /// A worker connects. One of the same name and scope loses its place, unless this is an older stream of its own
+    /// that comes late.
+    pub(crate) fn join(&mut self, new: NewWorker, now: Timestamp) -> Result<WorkerKey, Error> {
         let before = self.pools.get(&new.scope).and_then(|pool| pool.workers.get(&new.id).copied());
         if let Some(before) = before {
+            if let Some(open) = self.workers.get(&before).filter(|open| new.connection.is_older_than(&open.connection))
+            {
+                let problem = format!(
+                    "{} comes too late: stream {} of this worker is open; connect with a higher number",
+                    new.connection.generation, open.connection.generation
+                );
+                return Err(Error::invalid("generation", problem));
+            }
             let cause = Ending::Unavailable { cause: "its worker connected anew".into() };
             self.leave(before, &cause, now);
             self.effects.push(Effect::Replaced { worker: before });
@@ -33,6 +42,7 @@ impl Registry {
         let key = WorkerKey(self.number());
         let worker = Worker {
             id: new.id,
+            connection: new.connection,
             label: new.label,
             scope: new.scope,
             max: new.max.max(1),
@@ -46,7 +56,7 @@ impl Registry {
         pool.workers.insert(Arc::clone(&worker.id), key);
         pool.free.insert(worker.rank(key));
         self.workers.insert(key, worker);
-        key
+        Ok(key)
     }
 
     /// A worker offers tools: all, or none if any is refused.

@@ -3,6 +3,7 @@ use std::{
     sync::Arc,
 };
 
+use prost::bytes::Bytes;
 use snakepit_core::variable::{Name, Timestamp};
 
 use crate::tool::{
@@ -62,6 +63,7 @@ impl Entry {
 /// A connected worker.
 pub(super) struct Worker {
     pub(super) id: Arc<str>,
+    pub(super) connection: Connection,
     pub(super) label: Arc<str>,
     pub(super) scope: Scope,
     /// How many dispatches it takes.
@@ -101,6 +103,23 @@ pub(crate) struct NewWorker {
     pub(crate) scope: Scope,
     /// At least 1.
     pub(crate) max: usize,
+    pub(crate) connection: Connection,
+}
+
+/// Which of a worker's streams this is. The default is one of a client that does not say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Connection {
+    /// The running program that opened it; empty if unknown.
+    pub(crate) instance: Bytes,
+    /// Higher than that of each stream which that program opened before; 0 if unknown.
+    pub(crate) generation: u64,
+}
+
+impl Connection {
+    pub(super) fn is_older_than(&self, other: &Self) -> bool {
+        let numbered = self.generation > 0 && other.generation > 0;
+        numbered && !self.instance.is_empty() && self.instance == other.instance && self.generation < other.generation
+    }
 }
 
 /// A call that has not ended.
