@@ -48,6 +48,7 @@ impl State {
             variables: imbl::OrdMap::new(),
             by_revision: imbl::OrdSet::new(),
             value_bytes: 0,
+            described_bytes: 0,
             histories: imbl::OrdMap::new(),
             deletions: Deletions::default(),
             log,
@@ -100,6 +101,7 @@ impl State {
             reason: Arc::clone(&event.reason),
         });
         self.value_bytes += value.encoded_len();
+        self.described_bytes += spec.described_len();
         self.by_revision.insert((variable.revision, variable.name.clone()));
         self.trim(&variable.name, Some(&variable), windows);
         self.variables.insert(variable.name.clone(), variable);
@@ -145,6 +147,7 @@ impl State {
     fn remove(&mut self, change: &Change) {
         if let Some(before) = self.variables.remove(&change.name) {
             self.value_bytes -= before.value.encoded_len();
+            self.described_bytes -= before.spec.described_len();
             self.by_revision.remove(&(before.revision, before.name.clone()));
             self.histories.entry(before.name.clone()).or_default().push(VersionRecord::from(&*before));
         }

@@ -163,7 +163,9 @@ pub fn import(directory: &Path, sessions: Vec<Archived>) -> Result<(), ImportErr
         if contents.tails.contains_key(&session) {
             return Err(ImportError::Exists { session: session.to_string() });
         }
-        let state = State::restore(&session, kept, &Windows::default())
+        let state = kept
+            .of_elsewhere()
+            .and_then(|kept| State::restore(&session, kept, &Windows::default()))
             .map_err(|problem| ImportError::Inconsistent { session: session.to_string(), problem })?;
         fold(&all, &Tail { folded: 0, ..Tail::folded(Arc::new(state)) })?;
     }
