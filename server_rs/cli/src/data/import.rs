@@ -136,6 +136,8 @@ impl Line<'_> {
             ttl: ttl.transpose()?,
             metadata: Arc::new(metadata),
             last_event: self.time("last_event")?,
+            // By no clock of this server: set by who puts it into a journal.
+            last_lived: Timestamp::default(),
             forgotten: Forgotten { revision: forgotten.whole("revision")?, version: forgotten.whole("version")? },
             specs: BTreeMap::new(),
             versions: BTreeMap::new(),

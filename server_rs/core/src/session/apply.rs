@@ -24,7 +24,8 @@ pub fn apply(id: &SessionId, slot: &Slot, event: &Arc<Event>, windows: &Windows)
         (Body::Deleted, _) => End::Deleted,
         (Body::Expired, _) => End::Expired,
     };
-    Slot::Ended(Ended { position: event.position, at: event.time, how })
+    let lived = event.lived.max(slot.last_lived().unwrap_or_default());
+    Slot::Ended(Ended { position: event.position, at: event.time, lived, how })
 }
 
 impl State {
@@ -45,6 +46,7 @@ impl State {
             ttl,
             metadata: Arc::clone(metadata),
             last_event: event.time,
+            last_lived: event.lived,
             variables: imbl::OrdMap::new(),
             by_revision: imbl::OrdSet::new(),
             value_bytes: 0,
@@ -60,8 +62,10 @@ impl State {
         let mut next = self.clone();
         next.revision = event.position.revision;
         next.last_event = event.time;
+        // An older release writes none, and then it is the clock's.
+        next.last_lived = self.last_lived.max(event.lived);
         next.log.push(event, windows);
-        next.remembered.push(event, windows);
+        next.remembered.push(event, next.last_lived, windows);
         for change in changes {
             match &change.kind {
                 ChangeKind::Registered { spec, value } => {

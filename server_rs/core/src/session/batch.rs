@@ -53,6 +53,7 @@ pub(super) fn write(id: &SessionId, state: &State, write: &Write, context: &Cont
     let event = Event {
         position,
         time: context.now.max(state.last_event),
+        lived: context.lived.max(state.last_lived),
         author: context.author.clone(),
         reason: Arc::clone(&write.reason),
         idempotency: write.idempotency.clone(),

@@ -16,11 +16,11 @@ pub(super) const MIN_TTL: Duration = Duration::from_secs(1);
 pub fn decide(id: &SessionId, slot: &Slot, command: &Command, context: &Context<'_>) -> Result<Decision, Refused> {
     match command {
         Command::Create(create) => Ok(start(slot, create, context)?),
-        Command::Write(write) => batch::write(id, slot.live(id, write.incarnation, context.now)?, write, context),
+        Command::Write(write) => batch::write(id, slot.live(id, write.incarnation, context.lived)?, write, context),
         Command::Delete { incarnation } => {
-            Ok(end(slot.live(id, *incarnation, context.now)?.position(), slot, Body::Deleted, context))
+            Ok(end(slot.live(id, *incarnation, context.lived)?.position(), slot, Body::Deleted, context))
         }
-        Command::Expire => Ok(end(slot.live(id, None, context.now)?.position(), slot, Body::Expired, context)),
+        Command::Expire => Ok(end(slot.live(id, None, context.lived)?.position(), slot, Body::Expired, context)),
     }
 }
 
@@ -68,6 +68,7 @@ fn event(position: Position, slot: &Slot, body: Body, context: &Context<'_>) -> 
     Event {
         position,
         time: time(slot, context),
+        lived: context.lived.max(slot.last_lived().unwrap_or_default()),
         author: context.author.clone(),
         reason: Arc::default(),
         idempotency: None,

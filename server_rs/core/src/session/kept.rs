@@ -25,6 +25,8 @@ pub struct Kept {
     pub metadata: Arc<BTreeMap<String, String>>,
     /// When the newest event happened.
     pub last_event: Timestamp,
+    /// The time that was lived until then.
+    pub last_lived: Timestamp,
     /// What is known of the deletions that are no longer remembered.
     pub forgotten: Forgotten,
     /// What the variables are, apart from their values.
@@ -125,6 +127,7 @@ impl State {
             ttl: kept.ttl,
             metadata: kept.metadata,
             last_event: kept.last_event,
+            last_lived: kept.last_lived,
             variables: imbl::OrdMap::new(),
             by_revision: imbl::OrdSet::new(),
             value_bytes: 0,
@@ -132,7 +135,7 @@ impl State {
             histories: imbl::OrdMap::new(),
             deletions: Deletions::after(kept.forgotten),
             log: Log::unheld(kept.log, windows),
-            remembered: Remembered::restore(kept.writes, kept.last_event, windows),
+            remembered: Remembered::restore(kept.writes, kept.last_lived, windows),
         };
         for (name, versions) in kept.versions {
             state.put_back(name, versions, &mut kept.specs, windows)?;
@@ -208,6 +211,7 @@ impl State {
             ttl: self.ttl,
             metadata: Arc::clone(&self.metadata),
             last_event: self.last_event,
+            last_lived: self.last_lived,
             forgotten: self.forgotten(),
             specs: specs.collect(),
             versions: names.map(|name| (name.clone(), oldest_first(name))).collect(),

@@ -28,6 +28,8 @@ pub struct State {
     pub metadata: Arc<BTreeMap<String, String>>,
     /// When its newest event happened.
     pub last_event: Timestamp,
+    /// The time that was lived until then.
+    pub last_lived: Timestamp,
     pub(super) variables: OrdMap<Name, Arc<Variable>>,
     pub(super) by_revision: OrdSet<(u64, Name)>,
     pub(super) value_bytes: u64,
