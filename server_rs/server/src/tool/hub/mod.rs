@@ -120,7 +120,13 @@ impl Hub {
             offers.push((spec, schema));
         }
         self.step(|state, now| {
-            let new = NewWorker { id: Arc::default(), label: "host".into(), scope: Scope::Global, max: usize::MAX };
+            let new = NewWorker {
+                id: Arc::default(),
+                owner: None,
+                label: "host".into(),
+                scope: Scope::Global,
+                max: usize::MAX,
+            };
             let host = state.registry.join(new, now);
             state.host = Some(host);
             state.native.extend(offers.iter().map(|(spec, _)| spec.name.clone()).zip(tools));

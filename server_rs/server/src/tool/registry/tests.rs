@@ -49,7 +49,7 @@ impl Small {
     }
 
     fn join(&mut self, id: &str, max: usize) -> WorkerKey {
-        self.registry.join(NewWorker { id: id.into(), label: "".into(), scope: home(), max }, self.now)
+        self.registry.join(NewWorker { id: id.into(), owner: None, label: "".into(), scope: home(), max }, self.now)
     }
 
     fn offer(&mut self, worker: WorkerKey, specs: impl IntoIterator<Item = ToolSpec>) {

@@ -205,7 +205,7 @@ impl World {
     }
 
     fn join(&mut self, scope: Scope, id: Arc<str>, max: usize) {
-        let new = NewWorker { id: Arc::clone(&id), label: "test".into(), scope: scope.clone(), max };
+        let new = NewWorker { id: Arc::clone(&id), owner: None, label: "test".into(), scope: scope.clone(), max };
         let key = self.registry.join(new, self.ledger.now);
         self.workers.push(key);
         self.ledger.joins(key, scope, id, max);
