@@ -90,7 +90,8 @@ impl Failure {
             Self::WouldChange => return ExitCode::from(4),
             Self::OutputClosed => return ExitCode::SUCCESS,
         };
-        eprintln!("snakepit: {message}");
+        // Parts of it are others' words: of a server, a tool, a file.
+        eprintln!("snakepit: {}", terminal::plain_lines(&message));
         code.into()
     }
 }

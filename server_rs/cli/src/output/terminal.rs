@@ -6,9 +6,12 @@ use std::{
     io::{self, IsTerminal as _, Write as _},
 };
 
+use serde_json::Value as Json;
 use terminal_size::{Height, Width, terminal_size_of};
 use textwrap::{Options, WordSeparator::AsciiSpace, WordSplitter::NoHyphenation};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use crate::output::json;
 
 /// Its columns and lines. None: stdout is no terminal.
 pub(crate) fn size() -> Option<(usize, usize)> {
@@ -46,8 +49,10 @@ pub(crate) fn plain_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| obeyed(c) && !matches!(c, '\n' | '\t'))
 }
 
-fn obeyed(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Whether a terminal does something at it other than showing it.
+pub(crate) fn obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn escaped(text: &str, escape: impl Fn(char) -> bool) -> Cow<'_, str> {
@@ -119,6 +124,11 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}")?;
     stdout.flush()
+}
+
+/// Writes an object on a line: see [`json::line`].
+pub(crate) fn object(object: &Json) -> io::Result<()> {
+    line(&json::line(object))
 }
 
 /// The same of what others have written: in a terminal, without what that would obey.

@@ -15,6 +15,8 @@ pub struct Event {
     pub position: Position,
     /// When.
     pub time: Timestamp,
+    /// The time that was lived until then: what windows and ttls are measured by.
+    pub lived: Timestamp,
     /// Who did it.
     pub author: Author,
     /// Why, as they said.

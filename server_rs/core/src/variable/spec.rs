@@ -66,9 +66,14 @@ impl Spec {
         self.constraints.validate()
     }
 
+    /// The bytes of what was said of it: description, labels and constraints.
+    pub fn described_len(&self) -> u64 {
+        let labels: usize = self.metadata.iter().map(|(key, value)| key.len() + value.len() + 6).sum();
+        (self.description.len() + labels) as u64 + self.constraints.encoded_len()
+    }
+
     /// About how many bytes it takes.
     pub fn encoded_len(&self) -> u64 {
-        let labels: usize = self.metadata.iter().map(|(key, value)| key.len() + value.len() + 6).sum();
-        (self.description.len() + labels + 16) as u64 + self.constraints.encoded_len()
+        self.described_len() + 16
     }
 }

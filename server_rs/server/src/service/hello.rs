@@ -1,5 +1,7 @@
 //! How a worker introduces itself.
 
+use std::sync::Arc;
+
 use snakepit_core::error::Error;
 use snakepit_proto::{Refusal, v1::WorkerHello};
 
@@ -54,5 +56,7 @@ pub(super) async fn parse(
     };
     let (id, label) = (hello.worker_id.into(), hello.label.into());
     let connection = Connection { instance: hello.instance, generation: hello.generation };
-    Ok((NewWorker { id, label, scope, max: hello.max_concurrency as usize, connection }, watcher))
+    // Who is not known is nobody's: without tokens and certificates all are the same.
+    let owner = caller.principal.verified.then(|| Arc::clone(&caller.principal.name));
+    Ok((NewWorker { id, owner, label, scope, max: hello.max_concurrency as usize, connection }, watcher))
 }

@@ -29,16 +29,21 @@ pub fn done(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn refused_with(output: &Output) -> String {
+pub fn refused_with(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1));
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn import(directory: &Path, export: &str, flags: &[&str]) -> Output {
+pub fn import(directory: &Path, export: &str, flags: &[&str]) -> Output {
     let mut command = snakepit();
     command.args(["data", "import", "--data-dir"]).arg(directory).args(flags);
+    piped(&mut command, export)
+}
+
+/// Runs a command with a text on its stdin.
+pub fn piped(command: &mut std::process::Command, text: &str) -> Output {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(export.as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
 }
 

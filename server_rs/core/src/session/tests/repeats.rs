@@ -71,6 +71,25 @@ fn a_key_is_forgotten_after_so_many_writes_or_so_long() {
 }
 
 #[test]
+fn no_clock_that_was_set_forward_and_no_stop_makes_a_key_forgotten() {
+    let mut session = counter(Windows::default());
+    let first = add(&mut session, "a").unwrap();
+    let day = Duration::from_secs(86_400);
+    (session.now, session.suspended) = (session.now.after(day), day);
+    add(&mut session, "b").unwrap();
+    assert_eq!(add(&mut session, "a").unwrap(), first);
+    // Back to the right time: what is lived never goes back.
+    session.now = session.now.after(Duration::from_secs(600));
+    session.suspended = day * 2;
+    add(&mut session, "c").unwrap();
+    assert_eq!(add(&mut session, "a").unwrap(), first);
+    session.suspended = day;
+    session.now = session.now.after(Duration::from_secs(1));
+    session.act("n", set(-1));
+    assert_ne!(add(&mut session, "a").unwrap(), first);
+}
+
+#[test]
 fn a_repeat_is_recognised_even_after_its_value_grew_too_big_to_keep() {
     let mut session = Session::with_windows(Windows { log_bytes: 300, ..Windows::default() });
     session.act("l", register(plain(Type::List), Value::from_iter([])));

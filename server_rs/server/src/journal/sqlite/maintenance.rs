@@ -6,6 +6,7 @@ use rusqlite::{Connection, TransactionBehavior, backup::Backup};
 use snakepit_core::{
     config::Windows,
     session::{Kept, SessionId, Slot, State},
+    variable::Timestamp,
 };
 
 use super::{
@@ -13,7 +14,7 @@ use super::{
     directory::{self, Directory},
     recovery::{self, Contents},
     schema,
-    write::{Tail, fold, forget, sweep},
+    write::{Tail, fold, forget, now, sweep},
 };
 
 /// What a journal holds, and what of it cannot be read.
@@ -58,7 +59,9 @@ pub fn compact(directory: &Path) -> Result<(u64, u64), OpenError> {
     Directory::journal_in(directory)?;
     let taken = Directory::take(directory)?;
     let mut db = schema::open(taken.journal())?;
-    let Contents { tails, litter, losses, .. } = recovery::read(&db, &Windows::default(), Thoroughness::All);
+    let contents = recovery::read(&db, &Windows::default(), Thoroughness::All);
+    let lived = contents.lived();
+    let Contents { tails, litter, losses, .. } = contents;
     if !losses.is_empty() {
         return Err(OpenError::Damaged { directory: directory.into(), losses });
     }
@@ -70,7 +73,7 @@ pub fn compact(directory: &Path) -> Result<(u64, u64), OpenError> {
     for life in &litter {
         sweep(&all, life, usize::MAX)?;
     }
-    forget(&all)?;
+    forget(&all, lived)?;
     all.commit()?;
     db.execute_batch("VACUUM")?;
     db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
@@ -159,11 +162,16 @@ pub fn import(directory: &Path, sessions: Vec<Archived>) -> Result<(), ImportErr
     for life in &contents.litter {
         sweep(&all, life, usize::MAX)?;
     }
+    // Its ttl begins with the next start, whatever the clock was that it comes from.
+    let lived = contents.lived().max(Timestamp(if contents.sessions.is_empty() { now().unsigned_abs() } else { 0 }));
     for Archived { session, kept } in sessions {
+        let kept = Kept { last_lived: lived, ..kept };
         if contents.tails.contains_key(&session) {
             return Err(ImportError::Exists { session: session.to_string() });
         }
-        let state = State::restore(&session, kept, &Windows::default())
+        let state = kept
+            .of_elsewhere()
+            .and_then(|kept| State::restore(&session, kept, &Windows::default()))
             .map_err(|problem| ImportError::Inconsistent { session: session.to_string(), problem })?;
         fold(&all, &Tail { folded: 0, ..Tail::folded(Arc::new(state)) })?;
     }

@@ -182,7 +182,8 @@ impl Disk {
             return Err(OpenError::Damaged { directory: directory.into(), losses: contents.losses });
         }
         let (health, metrics) = (Health::default(), HomeMetrics::of(taken.journal()));
-        let writer = Writer::new(db, upkeep, contents.tails, contents.litter, health.clone(), metrics.clone())?;
+        let lived = contents.lived();
+        let writer = Writer::new(db, upkeep, lived, contents.tails, contents.litter, health.clone(), metrics.clone())?;
         let (jobs, asked) = mpsc::channel();
         let events = Arc::new(Stored::of(taken.journal().into()));
         let thread = std::thread::Builder::new().name("snakepit-journal".into()).spawn(move || {

@@ -14,6 +14,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 use snakepit_core::{
     config::Upkeep,
     session::{SessionId, State},
+    variable::Timestamp,
 };
 use tokio::sync::oneshot;
 
@@ -52,6 +53,8 @@ pub(super) struct Writer {
     /// The pages in the write-ahead log, as of the last commit.
     log_pages: Arc<AtomicU64>,
     forgotten: Option<Instant>,
+    /// The time that was lived, as far as the newest event or use says.
+    lived: Timestamp,
     health: Health,
     metrics: HomeMetrics,
     /// Whether the disk was full the last time.
@@ -64,6 +67,7 @@ impl Writer {
     pub(super) fn new(
         mut db: Connection,
         upkeep: Upkeep,
+        lived: Timestamp,
         mut tails: HashMap<SessionId, Tail>,
         litter: VecDeque<LifeKey>,
         health: Health,
@@ -81,7 +85,7 @@ impl Writer {
             due.extend(tail.queued.then(|| id.clone()));
         }
         let (forgotten, full, broken) = (None, false, None);
-        Ok(Self { db, upkeep, tails, due, litter, log_pages, forgotten, health, metrics, full, broken })
+        Ok(Self { db, upkeep, lived, tails, due, litter, log_pages, forgotten, health, metrics, full, broken })
     }
 
     /// Works until nobody can ask any more.
@@ -97,7 +101,10 @@ impl Writer {
                         self.checkpoint("PASSIVE");
                     }
                 }
-                Ok(Job::Touch(touches)) => self.chore("saving when sessions were used", |db, _| touch(db, &touches)),
+                Ok(Job::Touch(touches)) => {
+                    self.lived = touches.iter().map(|touch| touch.at).fold(self.lived, Timestamp::max);
+                    self.chore("saving when sessions were used", |db, _| touch(db, &touches));
+                }
                 Ok(Job::Rest(states)) => self.rest(states),
                 Err(RecvTimeoutError::Timeout) => self.tidy(),
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -122,6 +129,7 @@ impl Writer {
         if let Some(cause) = &self.broken {
             return Err(CommitError::NotApplied { cause: cause.clone() });
         }
+        self.lived = group.iter().map(|append| append.event.lived).fold(self.lived, Timestamp::max);
         let mut draft = Draft::default();
         match self.attempt(group, &mut draft) {
             Ok(()) => {
@@ -222,7 +230,8 @@ impl Writer {
         }
         if self.forgotten.is_none_or(|last| last.elapsed() >= FORGETTING) {
             self.forgotten = Some(Instant::now());
-            self.chore("forgetting ended sessions", |db, _| forget(db));
+            let lived = self.lived;
+            self.chore("forgetting ended sessions", |db, _| forget(db, lived));
         }
         if self.log_pages.load(Ordering::Relaxed) >= self.upkeep.checkpoint_pages {
             self.checkpoint("PASSIVE");

@@ -122,6 +122,7 @@ impl Hub {
         self.step(|state, now| {
             let new = NewWorker {
                 id: Arc::default(),
+                owner: None,
                 label: "host".into(),
                 scope: Scope::Global,
                 max: usize::MAX,

@@ -53,7 +53,7 @@ impl Small {
     }
 
     fn connect(&mut self, id: &str, max: usize, connection: Connection) -> Result<WorkerKey, Error> {
-        let new = NewWorker { id: id.into(), label: "".into(), scope: home(), max, connection };
+        let new = NewWorker { id: id.into(), owner: None, label: "".into(), scope: home(), max, connection };
         self.registry.join(new, self.now)
     }
 

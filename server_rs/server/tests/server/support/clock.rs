@@ -17,6 +17,14 @@ impl Frozen {
     }
 }
 
+/// Time in which a server lives: it passes in steps. A jump of the clock, as [`pass`] makes one, is a server that was stopped
+/// meanwhile: to a ttl next to nothing.
+pub async fn live(seconds: u64) {
+    for _ in 0..seconds * 4 {
+        tokio::time::advance(Duration::from_millis(250)).await;
+    }
+}
+
 pub async fn pass(seconds: u64) {
     tokio::time::advance(Duration::from_secs(seconds)).await;
 }

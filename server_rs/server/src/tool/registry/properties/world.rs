@@ -206,7 +206,8 @@ impl World {
 
     fn join(&mut self, scope: Scope, id: Arc<str>, max: usize) {
         let connection = Connection::default();
-        let new = NewWorker { id: Arc::clone(&id), label: "test".into(), scope: scope.clone(), max, connection };
+        let (label, owner) = ("test".into(), None);
+        let new = NewWorker { id: Arc::clone(&id), owner, label, scope: scope.clone(), max, connection };
         let key = self.registry.join(new, self.ledger.now).unwrap();
         self.workers.push(key);
         self.ledger.joins(key, scope, id, max);
