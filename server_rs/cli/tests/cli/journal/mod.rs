@@ -1,3 +1,4 @@
 pub mod data;
 pub mod disk;
 mod golden;
+mod lost;

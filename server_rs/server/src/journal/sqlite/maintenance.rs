@@ -10,7 +10,8 @@ use snakepit_core::{
 
 use super::{
     Loss, OpenError, Thoroughness,
-    directory::{self, Directory},
+    directory::Directory,
+    log::{self, Mark},
     recovery::{self, Contents},
     schema,
     write::{Tail, fold, forget, sweep},
@@ -31,12 +32,31 @@ pub struct Checked {
     pub losses: Vec<Loss>,
 }
 
-/// Reads all of the journal in a directory, whether a server has it or not.
-pub fn check(directory: &Path) -> Result<Checked, OpenError> {
-    let mut db = schema::look(&Directory::journal_in(directory)?)?;
+/// All that can be read of the journal in a directory, whether a server has it or not. Changes nothing.
+fn look(directory: &Path) -> Result<Contents, OpenError> {
+    let journal = Directory::journal_in(directory)?;
+    if Directory::is_at_rest(directory) {
+        let found = read_all(directory, schema::look_at_rest(&journal)?);
+        // A server that has begun meanwhile has made a log.
+        if Directory::is_at_rest(directory) {
+            return found;
+        }
+    }
+    read_all(directory, schema::look(&journal)?)
+}
+
+fn read_all(directory: &Path, mut db: Connection) -> Result<Contents, OpenError> {
+    let mut losses = log::losses(directory)?;
     // One transaction: a server may write meanwhile.
     let db = db.transaction()?;
-    let contents = recovery::read(&db, &Windows::default(), Thoroughness::All);
+    let mut contents = recovery::read(&db, &Windows::default(), Thoroughness::All);
+    losses.append(&mut contents.losses);
+    Ok(Contents { losses, ..contents })
+}
+
+/// Reads all of the journal in a directory, whether a server has it or not.
+pub fn check(directory: &Path) -> Result<Checked, OpenError> {
+    let contents = look(directory)?;
     let mut checked = Checked { losses: contents.losses, ..Checked::default() };
     for kept in &contents.sessions {
         match &kept.slot {
@@ -56,7 +76,8 @@ pub fn check(directory: &Path) -> Result<Checked, OpenError> {
 /// directory to itself.
 pub fn compact(directory: &Path) -> Result<(u64, u64), OpenError> {
     Directory::journal_in(directory)?;
-    let taken = Directory::take(directory)?;
+    let taken = Directory::take(directory, schema::make)?;
+    log::check(directory)?;
     let mut db = schema::open(taken.journal())?;
     let Contents { tails, litter, losses, .. } = recovery::read(&db, &Windows::default(), Thoroughness::All);
     if !losses.is_empty() {
@@ -73,7 +94,8 @@ pub fn compact(directory: &Path) -> Result<(u64, u64), OpenError> {
     forget(&all)?;
     all.commit()?;
     db.execute_batch("VACUUM")?;
-    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    let mode = if Mark::open(directory).clear() { "TRUNCATE" } else { "PASSIVE" };
+    db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))?;
     Ok((before, size(directory)?))
 }
 
@@ -86,15 +108,15 @@ fn size(directory: &Path) -> Result<u64, OpenError> {
 /// Copies the journal in a directory, as it is at one moment, into another directory, which must not have one. A server
 /// may go on writing meanwhile.
 pub fn backup(directory: &Path, to: &Path) -> Result<(), OpenError> {
-    let from = schema::look(&Directory::journal_in(directory)?)?;
-    if Directory::journal_in(to).is_ok() {
-        return Err(OpenError::Taken { directory: to.into() });
-    }
-    let taken = Directory::take(to)?;
-    let mut copy = Connection::open(taken.journal())?;
-    Backup::new(&from, &mut copy)?.run_to_completion(i32::MAX, std::time::Duration::ZERO, None)?;
-    copy.close().map_err(|(_, error)| error)?;
-    directory::sync(to).map_err(|error| OpenError::Directory { directory: to.into(), error })
+    let journal = Directory::journal_in(directory)?;
+    log::check(directory)?;
+    let from = schema::look(&journal)?;
+    Directory::copy_to(to, |file| {
+        let mut copy = Connection::open(file)?;
+        Backup::new(&from, &mut copy)?.run_to_completion(i32::MAX, std::time::Duration::ZERO, None)?;
+        schema::without_log(&copy)?;
+        copy.close().map_err(|(_, error)| error.into())
+    })
 }
 
 /// A live session with its variables and histories.
@@ -133,10 +155,7 @@ pub enum ImportError {
 
 /// All live sessions of the journal in a directory, by id, whether a server has it or not; and what cannot be read.
 pub fn export(directory: &Path) -> Result<(Vec<Archived>, Vec<Loss>), OpenError> {
-    let mut db = schema::look(&Directory::journal_in(directory)?)?;
-    // One transaction: a server may write meanwhile.
-    let db = db.transaction()?;
-    let contents = recovery::read(&db, &Windows::default(), Thoroughness::All);
+    let contents = look(directory)?;
     let live = contents.sessions.into_iter().filter_map(|kept| match kept.slot {
         Slot::Live(state) => Some(Archived { session: kept.session, kept: state.keep() }),
         Slot::Vacant | Slot::Ended(_) => None,
@@ -147,7 +166,8 @@ pub fn export(directory: &Path) -> Result<(Vec<Archived>, Vec<Loss>), OpenError>
 /// Puts sessions into the journal in a directory, which is made if there is none; all of them or none. Needs the
 /// directory to itself.
 pub fn import(directory: &Path, sessions: Vec<Archived>) -> Result<(), ImportError> {
-    let taken = Directory::take(directory)?;
+    let taken = Directory::take(directory, schema::make)?;
+    log::check(directory)?;
     let mut db = schema::open(taken.journal())?;
     let contents = recovery::read(&db, &Windows::default(), Thoroughness::All);
     if !contents.losses.is_empty() {
