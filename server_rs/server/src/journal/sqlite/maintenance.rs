@@ -1,11 +1,15 @@
 //! What can be done with a journal besides serving from it: check, back up, compact, export and import.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use rusqlite::{Connection, TransactionBehavior, backup::Backup};
+use rusqlite::{Connection, TransactionBehavior, backup::Backup, params};
 use snakepit_core::{
     config::Windows,
-    session::{Kept, SessionId, Slot, State},
+    session::{Incarnation, Kept, SessionId, Slot, State},
 };
 
 use super::{
@@ -13,6 +17,7 @@ use super::{
     directory::Directory,
     log::{self, Mark},
     recovery::{self, Contents},
+    rows::LifeKey,
     schema,
     write::{Tail, fold, forget, sweep},
 };
@@ -114,9 +119,37 @@ pub fn backup(directory: &Path, to: &Path) -> Result<(), OpenError> {
     Directory::copy_to(to, |file| {
         let mut copy = Connection::open(file)?;
         Backup::new(&from, &mut copy)?.run_to_completion(i32::MAX, std::time::Duration::ZERO, None)?;
-        schema::without_log(&copy)?;
+        schema::mark_copy(&copy)?;
         copy.close().map_err(|(_, error)| error.into())
     })
+}
+
+/// Gives each session of a journal that is a copy a new incarnation, with its revision and versions as they are: clients
+/// of the original may have seen more than was copied. All of them or none.
+pub(super) fn begin_anew(db: &mut Connection, contents: &Contents, windows: &Windows) -> Result<(), OpenError> {
+    let all = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for tail in contents.tails.values() {
+        let state = &tail.state;
+        let before = LifeKey { session: state.id.clone(), incarnation: state.incarnation };
+        let incarnation = Incarnation(std::array::from_fn(|_| fastrand::u8(..)));
+        let kept = Kept { incarnation, ..state.keep() };
+        let state = State::restore(&state.id, kept, windows).map_err(|problem| OpenError::Damaged {
+            directory: db_directory(&all),
+            losses: vec![Loss { session: Some(before.session.to_string()), problem }],
+        })?;
+        fold(&all, &Tail { folded: 0, ..Tail::folded(Arc::new(state)) })?;
+        all.execute(
+            "UPDATE touches SET incarnation = ?3 WHERE session = ?1 AND incarnation = ?2",
+            params![&*before.session, before.incarnation.0, incarnation.0],
+        )?;
+        sweep(&all, &before, usize::MAX)?;
+    }
+    schema::unmark_copy(&all)?;
+    Ok(all.commit()?)
+}
+
+fn db_directory(db: &Connection) -> PathBuf {
+    db.path().and_then(|file| Path::new(file).parent()).map_or_else(PathBuf::new, Into::into)
 }
 
 /// A live session with its variables and histories.

@@ -188,13 +188,18 @@ impl Disk {
         let taken = Directory::take(directory, schema::make)?;
         let failed = |error| OpenError::Directory { directory: directory.into(), error };
         log::check(directory)?;
-        let db = schema::open(taken.journal())?;
+        let mut db = schema::open(taken.journal())?;
         let mark = Mark::open(directory);
         // The log is there from here on, under a name that has to outlive a power cut. SQLite syncs it, too, when it
         // first syncs the log, but ignores whether that fails.
         directory::sync(directory).map_err(failed)?;
         let windows = windows.before_a_home_with_events();
-        let contents = recovery::read(&db, &windows, Thoroughness::Needed);
+        let mut contents = recovery::read(&db, &windows, Thoroughness::Needed);
+        if contents.losses.is_empty() && schema::is_copy(&db)? {
+            maintenance::begin_anew(&mut db, &contents, &windows)?;
+            tracing::info!("this journal is a backup: each session in it begins a new incarnation");
+            contents = recovery::read(&db, &windows, Thoroughness::Needed);
+        }
         if !contents.losses.is_empty() {
             return Err(OpenError::Damaged { directory: directory.into(), losses: contents.losses });
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig, params};
 use snakepit_fault::injected;
 
 use super::OpenError;
@@ -40,6 +40,9 @@ const TABLES: &str = "
     CREATE TABLE litter (session TEXT, incarnation BLOB, PRIMARY KEY (session, incarnation)) WITHOUT ROWID;
 ";
 
+/// A row of `meta` that says: a copy of another journal, which may have gone on since.
+const COPY: &str = "copy";
+
 /// Makes a new journal of an empty file. Nobody relies on it before it is synced, so it needs no log.
 pub(super) fn make(file: &Path) -> Result<(), OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -53,9 +56,20 @@ pub(super) fn make(file: &Path) -> Result<(), OpenError> {
     db.close().map_err(|(_, error)| error.into())
 }
 
-/// Takes the log of a journal into it, so that it is one file.
-pub(super) fn without_log(db: &Connection) -> rusqlite::Result<()> {
-    db.query_row("PRAGMA journal_mode = delete", [], |_| Ok(()))
+/// Says in a journal that it is a copy; and takes its log into it, so that it is one file.
+pub(super) fn mark_copy(db: &Connection) -> rusqlite::Result<()> {
+    db.query_row("PRAGMA journal_mode = delete", [], |_| Ok(()))?;
+    db.execute("REPLACE INTO meta VALUES (?1, ?2)", params![COPY, super::write::now()]).map(drop)
+}
+
+/// Whether a journal is a copy that no server has served from.
+pub(super) fn is_copy(db: &Connection) -> rusqlite::Result<bool> {
+    db.query_row("SELECT count(*) FROM meta WHERE key = ?1", [COPY], |row| row.get::<_, i64>(0)).map(|rows| rows > 0)
+}
+
+/// It is a journal of its own from now on.
+pub(super) fn unmark_copy(db: &Connection) -> rusqlite::Result<()> {
+    db.execute("DELETE FROM meta WHERE key = ?1", [COPY]).map(drop)
 }
 
 /// The journal in this file, for its one writer.
