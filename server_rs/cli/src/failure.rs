@@ -75,6 +75,7 @@ impl Failure {
             | OpenError::Directory { .. }
             | OpenError::Missing { .. }
             | OpenError::Taken { .. }
+            | OpenError::Incomplete { .. }
             | OpenError::NoJournal { .. }
             | OpenError::Newer { .. }
             | OpenError::NoLog { .. }

@@ -37,10 +37,12 @@ pub enum Fault {
     ForgetKey,
     /// A start takes the newest event of a session for torn and drops it.
     LoseTail,
+    /// A journal's log is taken for whole as far as SQLite reads it.
+    TrustTheLog,
 }
 
 impl Fault {
-    const ALL: [(&'static str, Self); 9] = [
+    const ALL: [(&'static str, Self); 10] = [
         ("acknowledge-before-fsync", Self::AcknowledgeBeforeFsync),
         ("answer-before-publish", Self::AnswerBeforePublish),
         ("refuse-early", Self::RefuseEarly),
@@ -50,6 +52,7 @@ impl Fault {
         ("reuse-revision", Self::ReuseRevision),
         ("forget-key", Self::ForgetKey),
         ("lose-tail", Self::LoseTail),
+        ("trust-the-log", Self::TrustTheLog),
     ];
 
     fn named(name: &str) -> Option<Self> {
@@ -60,7 +63,7 @@ impl Fault {
     fn odds(self) -> u32 {
         match self {
             // What these need to be seen is rare by itself: a power cut, a crash, a write under way.
-            Self::AcknowledgeBeforeFsync | Self::RefuseEarly | Self::ForgetKey => 1,
+            Self::AcknowledgeBeforeFsync | Self::RefuseEarly | Self::ForgetKey | Self::TrustTheLog => 1,
             Self::LoseTail => 2,
             Self::SplitBatch => 4,
             Self::AnswerBeforePublish | Self::SkipExpectedVersion => 8,

@@ -2,3 +2,4 @@ pub mod data;
 pub mod disk;
 mod golden;
 mod imports;
+mod lost;
