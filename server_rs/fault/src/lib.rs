@@ -37,10 +37,14 @@ pub enum Fault {
     ForgetKey,
     /// A start takes the newest event of a session for torn and drops it.
     LoseTail,
+    /// Whoever sets a secret to what it is already is told that nothing changed.
+    ConfirmGuess,
+    /// What counts the bytes of secrets counts them exactly.
+    ExactSizes,
 }
 
 impl Fault {
-    const ALL: [(&'static str, Self); 9] = [
+    const ALL: [(&'static str, Self); 11] = [
         ("acknowledge-before-fsync", Self::AcknowledgeBeforeFsync),
         ("answer-before-publish", Self::AnswerBeforePublish),
         ("refuse-early", Self::RefuseEarly),
@@ -50,6 +54,8 @@ impl Fault {
         ("reuse-revision", Self::ReuseRevision),
         ("forget-key", Self::ForgetKey),
         ("lose-tail", Self::LoseTail),
+        ("confirm-guess", Self::ConfirmGuess),
+        ("exact-sizes", Self::ExactSizes),
     ];
 
     fn named(name: &str) -> Option<Self> {
@@ -60,7 +66,12 @@ impl Fault {
     fn odds(self) -> u32 {
         match self {
             // What these need to be seen is rare by itself: a power cut, a crash, a write under way.
-            Self::AcknowledgeBeforeFsync | Self::RefuseEarly | Self::ForgetKey => 1,
+            // Or, with sizes, has to be subtracted as it was added.
+            Self::AcknowledgeBeforeFsync
+            | Self::RefuseEarly
+            | Self::ForgetKey
+            | Self::ConfirmGuess
+            | Self::ExactSizes => 1,
             Self::LoseTail => 2,
             Self::SplitBatch => 4,
             Self::AnswerBeforePublish | Self::SkipExpectedVersion => 8,

@@ -148,11 +148,12 @@ fn fit(state: &State, changes: &[Change], limits: &Limits) -> Result<(), Error> 
     for change in changes {
         let before = state.variable(&change.name);
         let after = match &change.kind {
-            ChangeKind::Registered { value, .. } | ChangeKind::Set { value } => Some(value),
+            ChangeKind::Registered { spec, value } => Some(spec.counted(value)),
+            ChangeKind::Set { value } => Some(before.map_or(0, |it| it.spec.counted(value))),
             ChangeKind::Deleted => None,
         };
         count = count + u64::from(after.is_some()) - u64::from(before.is_some());
-        bytes = bytes + after.map_or(0, Value::encoded_len) - before.map_or(0, |it| it.value.encoded_len());
+        bytes = bytes + after.unwrap_or(0) - before.map_or(0, |it| it.spec.counted(&it.value));
     }
     if count > limits.variables_per_session && count > state.len() as u64 {
         return Err(Error::LimitExceeded { limit: "variables_per_session", max: limits.variables_per_session });

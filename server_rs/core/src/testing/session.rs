@@ -17,6 +17,7 @@ pub struct Session {
     pub slot: Slot,
     pub now: Timestamp,
     pub admin: bool,
+    pub read_secret: bool,
     pub limits: Limits,
     pub windows: Windows,
     pub events: Vec<Arc<Event>>,
@@ -29,6 +30,7 @@ impl Session {
             slot: Slot::Vacant,
             now: Timestamp(1_000_000),
             admin: true,
+            read_secret: true,
             limits: Limits::default(),
             windows: Windows::default(),
             events: Vec::new(),
@@ -49,7 +51,8 @@ impl Session {
 
     pub fn run(&mut self, command: &Command) -> Result<Answer, Refused> {
         let author = Author { name: "ann".into(), verified: true };
-        let context = Context { now: self.now, author, admin: self.admin, limits: &self.limits };
+        let (admin, read_secret) = (self.admin, self.read_secret);
+        let context = Context { now: self.now, author, admin, read_secret, limits: &self.limits };
         match decide(&self.id, &self.slot, command, &context)? {
             Decision::Answer(answer) => Ok(answer),
             Decision::Commit { event, answer } => {

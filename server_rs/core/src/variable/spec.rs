@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::sharing::InUse;
 use crate::{
     error::Error,
+    value::{Value, in_steps},
     variable::{Constraints, Type},
 };
 
@@ -64,6 +65,12 @@ impl Spec {
             return Err(Error::invalid("constraints", format!("a {ty} variable cannot have {kind} constraints")));
         }
         self.constraints.validate()
+    }
+
+    /// The bytes that a value of such a variable counts for. Those of a secret count in steps.
+    pub fn counted(&self, value: &Value) -> u64 {
+        let bytes = value.encoded_len();
+        if self.secret { in_steps(bytes) } else { bytes }
     }
 
     /// About how many bytes it takes.
