@@ -97,7 +97,7 @@ disk-errors: build $(STAMPS)/dev ## Fails every write and sync of a server's dis
 histories: ## Checks 10000 histories of 8 clients for linearizability, with faults on (minutes). HISTORIES=n checks n, SEED=n repeats.
 	HISTORIES=$(or $(HISTORIES),10000) $(if $(SEED),SEED=$(SEED)) cargo test --package snakepit_cli --test histories histories_with
 
-planted-faults: build $(STAMPS)/dev ## Plants ten faults in the server, 10 times before each harness that has to catch them (minutes; root). PLANTINGS=n.
+planted-faults: build $(STAMPS)/dev ## Plants twelve faults in the server, 10 times before each harness that has to catch them (minutes; root). PLANTINGS=n.
 	$(PY) -m pytest tests/faults/planted --plantings $(or $(PLANTINGS),10) $(ARGS)
 
 killing: build $(STAMPS)/dev ## Makes 10000 tool calls while their workers are killed (minutes). CALLS=n makes n.

@@ -1,4 +1,4 @@
-"""Ten mistakes that the server could have, planted one at a time: each is caught, and what is sound is not.
+"""Twelve mistakes that the server could have, planted one at a time: each is caught, and what is sound is not.
 
 Without this, harnesses that find nothing mean nothing. `--plantings 10` (or `make planted-faults`) plants each ten
 times before every harness that has to catch it; the terminal summary has what each was caught by.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.planted.harnesses import FAULT, ROUNDS, Harness, histories, kills, power_cuts
+from tests.faults.planted.harnesses import FAULT, ROUNDS, Harness, histories, kills, power_cuts, secrets
 
 # Of each fault, who has to catch it, and a sign of it that their findings have to have. In CI the first of them does.
 FAULTS: dict[str, dict[Harness, str]] = {
@@ -37,6 +37,8 @@ FAULTS: dict[str, dict[Harness, str]] = {
         histories: "^exactly once: .* but it is no event",
     },
     "trust-the-log": {power_cuts: "NOT TOLD"},
+    "confirm-guess": {secrets: "^indistinguishable::"},
+    "exact-sizes": {secrets: "^secret_sizes::"},
 }
 
 

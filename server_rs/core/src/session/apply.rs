@@ -104,7 +104,7 @@ impl State {
             updated_by: event.author.clone(),
             reason: Arc::clone(&event.reason),
         });
-        self.value_bytes += value.encoded_len();
+        self.value_bytes += spec.counted(value);
         self.described_bytes += spec.described_len();
         self.by_revision.insert((variable.revision, variable.name.clone()));
         self.trim(&variable.name, Some(&variable), windows);
@@ -150,7 +150,7 @@ impl State {
     /// Makes the variable a thing of the past, if it is there.
     fn remove(&mut self, change: &Change) {
         if let Some(before) = self.variables.remove(&change.name) {
-            self.value_bytes -= before.value.encoded_len();
+            self.value_bytes -= before.spec.counted(&before.value);
             self.described_bytes -= before.spec.described_len();
             self.by_revision.remove(&(before.revision, before.name.clone()));
             self.histories.entry(before.name.clone()).or_default().push(VersionRecord::from(&*before));

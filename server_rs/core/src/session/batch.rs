@@ -150,12 +150,12 @@ fn fit(state: &State, changes: &[Change], limits: &Limits) -> Result<(), Error> 
         let before = state.variable(&change.name);
         let described = before.map_or(0, |it| it.spec.described_len());
         let after = match &change.kind {
-            ChangeKind::Registered { spec, value } => Some(value.encoded_len() + spec.described_len()),
-            ChangeKind::Set { value } => Some(value.encoded_len() + described),
+            ChangeKind::Registered { spec, value } => Some(spec.counted(value) + spec.described_len()),
+            ChangeKind::Set { value } => Some(before.map_or(0, |it| it.spec.counted(value)) + described),
             ChangeKind::Deleted => None,
         };
         count = count + u64::from(after.is_some()) - u64::from(before.is_some());
-        bytes = bytes + after.unwrap_or_default() - before.map_or(0, |it| it.value.encoded_len() + described);
+        bytes = bytes + after.unwrap_or_default() - before.map_or(0, |it| it.spec.counted(&it.value) + described);
     }
     if count > limits.variables_per_session && count > state.len() as u64 {
         return Err(Error::LimitExceeded { limit: "variables_per_session", max: limits.variables_per_session });

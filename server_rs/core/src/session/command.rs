@@ -21,6 +21,8 @@ pub struct Context<'a> {
     pub author: Author,
     /// Whether they have the role admin.
     pub admin: bool,
+    /// Whether they have the role `read_secret`.
+    pub read_secret: bool,
     /// What the server accepts.
     pub limits: &'a Limits,
 }

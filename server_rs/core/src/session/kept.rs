@@ -173,7 +173,7 @@ impl State {
             }
             (Some(value), kind @ (RecordKind::Registered | RecordKind::Set)) => {
                 let spec = specs.remove(&name).ok_or_else(|| format!("variable {:?} has no spec", &*name))?;
-                self.value_bytes += value.encoded_len();
+                self.value_bytes += spec.counted(&value);
                 self.described_bytes += spec.described_len();
                 let variable = Arc::new(Variable {
                     name: name.clone(),

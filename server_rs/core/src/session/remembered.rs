@@ -12,7 +12,7 @@ use imbl::{OrdMap, Vector};
 use crate::{
     config::Windows,
     session::{Event, Idempotency, Outcome},
-    value::Value,
+    value::{Value, in_steps},
     variable::Timestamp,
 };
 
@@ -48,9 +48,9 @@ impl Original {
         }
     }
 
-    /// The bytes of the values it holds on to.
+    /// The bytes of the values it holds on to, in steps: one may be a secret's.
     fn bytes(&self) -> u64 {
-        self.outcomes.iter().filter_map(|outcome| outcome.value.as_deref()).map(Value::encoded_len).sum()
+        in_steps(self.outcomes.iter().filter_map(|outcome| outcome.value.as_deref()).map(Value::encoded_len).sum())
     }
 
     fn without_values(&self) -> Self {

@@ -59,7 +59,7 @@ impl State {
         self.variables.is_empty()
     }
 
-    /// The encoded bytes of all current values.
+    /// The bytes that all current values count for.
     pub fn value_bytes(&self) -> u64 {
         self.value_bytes
     }

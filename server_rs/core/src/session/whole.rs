@@ -8,7 +8,7 @@ use crate::session::{RecordKind, State};
 
 /// Panics if they do not.
 pub fn check(state: &State) {
-    let bytes: u64 = state.variables().map(|it| it.value.encoded_len()).sum();
+    let bytes: u64 = state.variables().map(|it| it.spec.counted(&it.value)).sum();
     assert_eq!(state.value_bytes(), bytes);
     let described: u64 = state.variables().map(|it| it.spec.described_len()).sum();
     assert_eq!(state.described_bytes, described);

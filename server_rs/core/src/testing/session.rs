@@ -19,6 +19,7 @@ pub struct Session {
     /// How much of the time until now was not lived.
     pub suspended: Duration,
     pub admin: bool,
+    pub read_secret: bool,
     pub limits: Limits,
     pub windows: Windows,
     pub events: Vec<Arc<Event>>,
@@ -32,6 +33,7 @@ impl Session {
             now: Timestamp(1_000_000),
             suspended: Duration::ZERO,
             admin: true,
+            read_secret: true,
             limits: Limits::default(),
             windows: Windows::default(),
             events: Vec::new(),
@@ -53,7 +55,8 @@ impl Session {
     pub fn run(&mut self, command: &Command) -> Result<Answer, Refused> {
         let author = Author { name: "ann".into(), verified: true };
         let lived = Timestamp(self.now.0.saturating_sub(u64::try_from(self.suspended.as_micros()).unwrap_or(u64::MAX)));
-        let context = Context { now: self.now, lived, author, admin: self.admin, limits: &self.limits };
+        let (admin, read_secret) = (self.admin, self.read_secret);
+        let context = Context { now: self.now, lived, author, admin, read_secret, limits: &self.limits };
         match decide(&self.id, &self.slot, command, &context)? {
             Decision::Answer(answer) => Ok(answer),
             Decision::Commit { event, answer } => {

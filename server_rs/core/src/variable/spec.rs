@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::sharing::InUse;
 use crate::{
     error::Error,
+    value::{Value, in_steps},
     variable::{Constraints, Type},
 };
 
@@ -70,6 +71,12 @@ impl Spec {
     pub fn described_len(&self) -> u64 {
         let labels: usize = self.metadata.iter().map(|(key, value)| key.len() + value.len() + 6).sum();
         (self.description.len() + labels) as u64 + self.constraints.encoded_len()
+    }
+
+    /// The bytes that a value of such a variable counts for. Those of a secret count in steps.
+    pub fn counted(&self, value: &Value) -> u64 {
+        let bytes = value.encoded_len();
+        if self.secret { in_steps(bytes) } else { bytes }
     }
 
     /// About how many bytes it takes.

@@ -103,13 +103,8 @@ impl Store {
             (Command::Write(_), false) => handle.used(now.lived),
             (Command::Expire, true) | (Command::Create(_) | Command::Delete { .. }, false) => {}
         }
-        let context = Context {
-            now: now.time,
-            lived: now.lived,
-            author,
-            admin: principal.may(Role::Admin),
-            limits: &self.0.limits,
-        };
+        let (admin, read_secret) = (principal.may(Role::Admin), principal.may(Role::ReadSecret));
+        let context = Context { now: now.time, lived: now.lived, author, admin, read_secret, limits: &self.0.limits };
         let (event, answer) = match decide(handle.id(), &pending.slot, command, &context) {
             Ok(Decision::Commit { event, answer }) => (Arc::new(event), answer),
             Ok(Decision::Answer(answer)) => return known(&pending, Ok(answer)),

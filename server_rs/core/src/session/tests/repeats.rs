@@ -107,7 +107,7 @@ fn a_repeat_is_recognised_even_after_its_value_grew_too_big_to_keep() {
 
 #[test]
 fn of_the_remembered_writes_only_the_newest_keep_their_big_values() {
-    let windows = Windows { log_bytes: 300, idempotency_writes: 2, ..Windows::default() };
+    let windows = Windows { log_bytes: 1_500, idempotency_writes: 2, ..Windows::default() };
     let mut session = Session::with_windows(windows);
     session.act("s", register(plain(Type::List), Value::from_iter([])));
     let mut value = |name: &str, length: usize| {
@@ -115,8 +115,8 @@ fn of_the_remembered_writes_only_the_newest_keep_their_big_values() {
         session.write_as(key(name, 1), vec![operation("s", action)]).unwrap().outcomes[0].value.clone()
     };
     for (index, name) in ["a", "b", "c", "d", "e", "f"].into_iter().enumerate() {
-        assert!(value(name, 60).is_some());
-        assert_eq!(value(name, 60).is_some(), index < 4, "{name} alone is bigger than all that is kept");
+        assert!(value(name, 240).is_some());
+        assert_eq!(value(name, 240).is_some(), index < 4, "{name} alone is bigger than all that is kept");
     }
-    assert!(value("e", 60).is_none() && value("f", 60).is_none());
+    assert!(value("e", 240).is_none() && value("f", 240).is_none());
 }
