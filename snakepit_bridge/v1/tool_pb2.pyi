@@ -1079,7 +1079,8 @@ class WorkerHello(_message.Message):
     """The life meant."""
     worker_id: _builtins.str
     """Names this worker, the same each time it connects: 1 to 64 characters out of [A-Za-z0-9_-]. A stream that has the
-    same id and scope as an open one takes its place, unless it is an older one of the same instance.
+    same id and scope as an open one of the same token or certificate takes its place, unless it is an older one of the
+    same instance. Those of other tokens are other workers.
     """
     label: _builtins.str
     """For people: what and where it is. At most 256 characters."""

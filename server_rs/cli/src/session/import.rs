@@ -14,7 +14,7 @@ use snakepit_server::journal::sqlite::Archived;
 
 use crate::{
     Failure, data,
-    output::{json as values, progress::Progress, terminal},
+    output::{progress::Progress, terminal},
     remote::{Remote, timed},
     session::new_life,
     var::declared,
@@ -51,7 +51,7 @@ pub(super) async fn run(
     for Archived { session, kept } in &sessions {
         let variables = kept.specs.len();
         terminal::line(&if as_objects {
-            values::line(&json!({"session": &**session, "variables": variables}))
+            terminal::json(&json!({"session": &**session, "variables": variables}))
         } else {
             format!("session {} is made, with {variables} variables", &**session)
         })?;

@@ -12,7 +12,7 @@ use snakepit_proto::v1::{
 
 use crate::{
     Failure, input,
-    output::{json, terminal},
+    output::terminal,
     remote::{
         in_session::{Held, InSession},
         timed,
@@ -168,7 +168,7 @@ impl Held {
         let single = names.len() == 1;
         for variable in self.read(names).await? {
             let text = if self.json {
-                json::line(&show::as_json(&variable))
+                terminal::json(&show::as_json(&variable))
             } else if single {
                 show::bare(&variable)
             } else {

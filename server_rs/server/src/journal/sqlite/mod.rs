@@ -25,6 +25,7 @@ use std::{
 use snakepit_core::{
     config::{Upkeep, Windows},
     session::State,
+    variable::Timestamp,
 };
 use tokio::sync::oneshot;
 
@@ -162,6 +163,13 @@ fn more(losses: &[Loss]) -> String {
     match losses.len() {
         0 | 1 => String::new(),
         several => format!(", and {} more", several - 1),
+    }
+}
+
+impl recovery::Contents {
+    /// The time that was lived until the newest of what is in it.
+    fn lived(&self) -> Timestamp {
+        self.sessions.iter().map(Recovered::lived).max().unwrap_or_default()
     }
 }
 

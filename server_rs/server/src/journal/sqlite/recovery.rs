@@ -27,13 +27,6 @@ use crate::journal::{
     record::{Ended, Life, Record, Unreadable},
 };
 
-impl Contents {
-    /// The time that was lived until the newest of what is in it.
-    pub(super) fn lived(&self) -> Timestamp {
-        self.sessions.iter().map(Recovered::lived).max().unwrap_or_default()
-    }
-}
-
 /// All that a journal holds.
 #[derive(Default)]
 pub(super) struct Contents {

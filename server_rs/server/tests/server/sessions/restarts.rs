@@ -8,7 +8,10 @@ use snakepit_proto::v1::{
     CreateSessionRequest, DeleteSessionRequest, GetSessionRequest, WriteVariablesRequest,
     session_service_client::SessionServiceClient, variable_service_client::VariableServiceClient,
 };
-use snakepit_server::{journal::sqlite::Disk, server::Server};
+use snakepit_server::{
+    journal::sqlite::{Disk, OpenError},
+    server::Server,
+};
 
 use crate::support::setup::*;
 
@@ -28,7 +31,13 @@ fn set_back() -> SystemTime {
 
 /// A server on the directory, on a machine whose clock says this.
 async fn at(wall_clock: fn() -> SystemTime, directory: &tempfile::TempDir, upkeep: Upkeep) -> TestServer {
-    let disk = Disk::open_with(directory.path(), &Windows::default(), upkeep).unwrap();
+    let disk = loop {
+        match Disk::open_with(directory.path(), &Windows::default(), upkeep.clone()) {
+            // The server before lets go of it when its last task has ended.
+            Err(OpenError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+            opened => break opened.unwrap(),
+        }
+    };
     TestServer::of(Server::builder().journal(disk).wall_clock(wall_clock)).await
 }
 
