@@ -4,7 +4,8 @@ use prost::Message;
 use snakepit_core::{
     access::Role,
     error::Error,
-    session::{Glob, Outcome, SessionId, State},
+    glob::Glob,
+    session::{Outcome, SessionId, State},
     variable::Name,
 };
 use snakepit_proto::{
