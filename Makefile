@@ -24,7 +24,7 @@ unexport PIP_PREFIX PIP_TARGET PIP_USER
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
 .DEFAULT_GOAL := help
-.PHONY: help preflight setup demo test check lint format test-rust test-python test-dspy test-peers consistency crashing power-cuts disk-errors histories planted-faults \
+.PHONY: help preflight setup demo test check lint format test-rust test-python test-dspy test-peers test-secure consistency crashing power-cuts disk-errors histories planted-faults \
 	killing fuzz hostile stuck-watcher docs cli-docs recording build stubs bench bench-journal release release-check clean
 
 help: ## Lists the tasks.
@@ -65,6 +65,9 @@ test-rust: preflight ## The server's tests.
 test-python: build $(STAMPS)/dev ## The client's tests, through the server just built, on all processors. ARGS='-k name' goes to pytest.
 	$(PY) -m pytest -n auto --dist worksteal $(ARGS)
 
+test-secure: build $(STAMPS)/dev ## The suites of the client, tools and DSPy, both in the open and with tokens and TLS. ARGS as above.
+	$(PY) -m pytest tests/client tests/tools tests/dspy --transport both -n auto --dist worksteal $(ARGS)
+
 # The package itself is found in the tree, and its server is named: only what the tests import is installed.
 DSPY ?= 3.1.3 3.3.1
 test-dspy: build ## The DSPy layer's tests with older DSPys, each in .venv-dspy-VERSION. DSPY=3.2.1 names one; ARGS as above.
@@ -94,7 +97,7 @@ disk-errors: build $(STAMPS)/dev ## Fails every write and sync of a server's dis
 histories: ## Checks 10000 histories of 8 clients for linearizability, with faults on (minutes). HISTORIES=n checks n, SEED=n repeats.
 	HISTORIES=$(or $(HISTORIES),10000) $(if $(SEED),SEED=$(SEED)) cargo test --package snakepit_cli --test histories histories_with
 
-planted-faults: build $(STAMPS)/dev ## Plants nine faults in the server, 10 times before each harness that has to catch them (minutes; root). PLANTINGS=n.
+planted-faults: build $(STAMPS)/dev ## Plants twelve faults in the server, 10 times before each harness that has to catch them (minutes; root). PLANTINGS=n.
 	$(PY) -m pytest tests/faults/planted --plantings $(or $(PLANTINGS),10) $(ARGS)
 
 killing: build $(STAMPS)/dev ## Makes 10000 tool calls while their workers are killed (minutes). CALLS=n makes n.

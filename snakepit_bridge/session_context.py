@@ -211,12 +211,12 @@ class SessionContext(ToolMethods):
         return await operations.set_all(self._session, ASYNCIO, values, reason=reason)
 
     async def increment(self, name: str, amount: float = 1, *, reason: str = "") -> Any:
-        """Adds to an integer or float variable; returns the new value."""
+        """Adds to an integer or float variable; returns the new value. Of a secret it takes the role `read_secret`."""
         batch = Batch().increment(name, amount)
         return (await operations.write(self._session, ASYNCIO, batch.operations, reason))[0].value
 
     async def append(self, name: str, items: Iterable[Any], *, reason: str = "") -> Any:
-        """Appends each of the items to a list variable; returns the new value."""
+        """Appends each of the items to a list; returns the new value. Of a secret it takes the role `read_secret`."""
         batch = Batch().append(name, items)
         return (await operations.write(self._session, ASYNCIO, batch.operations, reason))[0].value
 
@@ -228,7 +228,10 @@ class SessionContext(ToolMethods):
         return await operations.modify(self._session, ASYNCIO, name, change, reason=reason)
 
     async def delete_variable(self, name: str, *, expected_version: int | None = None, reason: str = "") -> Outcome:
-        """Deletes a variable; its history is kept, and its versions go on counting should it come back."""
+        """Deletes a variable; its history is kept, and its versions go on counting should it come back.
+
+        A secret is deleted by an admin only.
+        """
         batch = Batch().delete(name, expected_version=expected_version)
         return (await operations.write(self._session, ASYNCIO, batch.operations, reason))[0]
 
@@ -239,6 +242,7 @@ class SessionContext(ToolMethods):
 
         Raises:
             InvalidRequestError: that version is not kept.
+            PermissionDeniedError: the variable is a secret, and the token lacks the role `read_secret`.
         """
         batch = Batch().rollback(name, version=version, expected_version=expected_version)
         return (await operations.write(self._session, ASYNCIO, batch.operations, reason))[0]

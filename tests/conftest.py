@@ -7,15 +7,18 @@ import secrets
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from snakepit_bridge import BlockingContext, LocalServer, SessionContext, local_server
+from snakepit_bridge import BlockingContext, LocalServer, SessionContext
 from tests.support.recorded import recorded
 from tests.support.recording_lm import RecordingLM
 from tests.support.threads import note_threads
+from tests.support.transports import OPEN, SECURE, Transport, chosen
 from tests.support.wire_proxy import WireProxy
 
 # Runs pytest in the tests of the plugin.
@@ -35,6 +38,7 @@ _UNDER_FIRE = (
     "disk errors",
     "abuse",
     "killed workers",
+    "a suspended server",
     "planted faults",
     "the local LM",
 )
@@ -49,9 +53,38 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--disk-errors", type=int, default=30, help="faults of a server's disk; 0: all (default: 30)")
     parser.addoption("--disk-seed", type=int, help="what the power cuts are chosen by (default: another each time)")
     parser.addoption("--stuck-seconds", type=int, default=30, help="how long a watcher is stuck (default: 30)")
+    parser.addoption(
+        "--transport",
+        choices=("drawn", OPEN, SECURE, "both"),
+        default="drawn",
+        help="how the suites of the client, tools and DSPy reach servers: each module as the seed draws, in the open, "
+        "with tokens and TLS, or both ways (default: drawn)",
+    )
+    parser.addoption("--suspended-seconds", type=int, default=35, help="how long a server is suspended (default: 35)")
     parser.addoption("--plantings", type=int, help="times to plant each fault before each harness (default: one, once)")
     parser.addoption("--calls", type=int, default=1500, help="tool calls while workers are killed (default: 1500)")
     parser.addoption("--hostile", type=int, default=20_000, help="hostile frames to send (default: 20000)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Says what the markers are."""
+    config.addinivalue_line(
+        "markers",
+        "transport(name): reaches servers in this way only; `tokens`: where others have TLS as well, it has not",
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Says how servers are reached; the seed is printed by pytest-randomly."""
+    return f"transport: {config.getoption('transport')}"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Has each module of some suites reach servers in the way that the run's seed draws for it."""
+    marker = metafunc.definition.get_closest_marker("transport")
+    names = chosen(metafunc.config, metafunc.definition.path, marker.args[0] if marker else None)
+    if names != [OPEN]:
+        metafunc.parametrize("transport", names, indirect=True, scope="module")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -88,30 +121,53 @@ def server_binary() -> Path:
     return binary.resolve()
 
 
+@pytest.fixture(scope="session")
+def _transports(server_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Transport]:
+    """Makes tokens and certificates once for a run."""
+    return cache(lambda name: Transport.make(name, server_binary, tmp_path_factory.mktemp(name)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def transport(request: pytest.FixtureRequest, _transports: Callable[[str], Transport]) -> Iterator[Transport]:
+    """How this module's tests reach servers; in the environment, where clients and the processes they start find it."""
+    made = _transports(getattr(request, "param", OPEN))
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("TOKEN", "TLS", "TLS_CA", "TLS_CLIENT_CERT", "TLS_CLIENT_KEY"):
+            environment.delenv(f"SNAKEPIT_{name}", raising=False)
+        for name, value in made.environment.items():
+            environment.setenv(name, value)
+        yield made
+
+
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch, server_binary: Path) -> None:
     """`local()` starts the server under test too, and nobody's shell chooses addresses for the tests."""
     note_threads()
     monkeypatch.setenv("SNAKEPIT_SERVER_BINARY", str(server_binary))
-    trust = ("TOKEN", "TLS", "TLS_CA", "TLS_CLIENT_CERT", "TLS_CLIENT_KEY")
-    for name in ("ADDRESS", "SESSION", "LISTEN", "DATA_DIR", *trust):
+    for name in ("ADDRESS", "SESSION", "LISTEN", "DATA_DIR"):
         monkeypatch.delenv(f"SNAKEPIT_{name}", raising=False)
 
 
 @pytest.fixture(scope="session")
-def server(server_binary: Path) -> Iterator[LocalServer]:
+def _servers(server_binary: Path) -> Iterator[Callable[[Transport], LocalServer]]:
+    """One server for each transport of a run."""
+    with ExitStack() as running:
+        yield cache(lambda transport: running.enter_context(transport.serve(server_binary)))
+
+
+@pytest.fixture(scope="module")
+def server(transport: Transport, _servers: Callable[[Transport], LocalServer]) -> LocalServer:
     """One server for all tests that do not stop it; each test has its own session on it."""
-    with local_server(binary=server_binary) as running:
-        yield running
+    return _servers(transport)
 
 
 @pytest.fixture
-def start_server(server_binary: Path) -> Iterator[Callable[..., LocalServer]]:
+def start_server(server_binary: Path, transport: Transport) -> Iterator[Callable[..., LocalServer]]:
     """Starts servers that a test may kill, on a port and a directory if it says so; they end with the test."""
     started: list[LocalServer] = []
 
     def start(listen: str = "127.0.0.1:0", data_dir: Path | None = None) -> LocalServer:
-        started.append(local_server(binary=server_binary, listen=listen, data_dir=data_dir))
+        started.append(transport.serve(server_binary, listen=listen, data_dir=data_dir))
         return started[-1]
 
     yield start

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import socket
 import threading
 import time
@@ -48,6 +49,9 @@ class Serving:
         # One for the session's tools, one for those of all sessions.
         self._workers: dict[bool, Worker] = {}
         self._loop: LoopThread | None = None
+        # All streams that this context's workers open are numbered in one row, also those of a worker that follows one
+        # that has ended: the server may read them in any order.
+        self._generations = itertools.count(1)
 
     def record(self, declared: Declared) -> None:
         """Has it offered by `serve`, in place of what was recorded by that name before."""
@@ -108,8 +112,9 @@ class Serving:
                     worker_id=self.worker_id,
                     label=self.label[:_LABEL_CHARACTERS],
                     max_concurrency=session.settings.tool_concurrency,
+                    instance=session.client_id.encode(),
                 )
-                worker = self._workers[everywhere] = Worker(session, hello)
+                worker = self._workers[everywhere] = Worker(session, hello, self._generations)
             return worker
 
     async def withdraw(self, waiting: Waiting, name: str) -> None:

@@ -1,10 +1,15 @@
-"""A worker: offers tools over a stream, answers their calls, and does so again whenever the stream is lost."""
+"""A worker: offers tools over a stream, answers their calls, and does so again whenever the stream is lost.
+
+Each stream has a higher generation than those before, so that a server that was suspended, and then reads several of
+them at once, keeps the newest. What ends a worker for good is a refusal that another stream would meet as well; what
+may only mean that somebody was suspended or cut off does not.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
@@ -31,6 +36,9 @@ __all__ = ["Worker"]
 
 logger = logging.getLogger("snakepit_bridge.worker")
 
+# Fields of a refusal that says that a message came too late, or that a newer stream has the place.
+_LATE = frozenset({"event", "generation"})
+
 
 class _Group:
     """Tools that were offered at once: the server takes all of them or none."""
@@ -51,10 +59,11 @@ class Worker:
         ended: done when it serves no more; with an exception if that is none of our doing.
     """
 
-    def __init__(self, session: SessionClient, hello: pb.WorkerHello) -> None:
+    def __init__(self, session: SessionClient, hello: pb.WorkerHello, generations: Iterator[int]) -> None:
         self.ended: Future[None] = Future()
         self._session = session
         self._hello = hello
+        self._generations = generations
         self._threads = Threads(hello.max_concurrency)
         self._wake = threading.Event()
         # Guards what follows.
@@ -232,6 +241,7 @@ class Worker:
     def _serve(self) -> None:
         pause = FIRST_PAUSE
         while not self.ended.done():
+            self._hello.generation = next(self._generations)
             link = Link(self._session, self._hello, self._threads, self)
             with self._lock:
                 if self._draining:
@@ -247,6 +257,8 @@ class Worker:
             if self.ended.done() or self._session.closing.is_set() or self._draining:
                 break
             if failure is not None and self._is_final(link, failure):
+                if self._served:
+                    logger.warning("serves %s no longer: %s", ", ".join(self.names()) or "no tools", failure)
                 self._end(failure)
                 break
             if link.welcomed:
@@ -259,13 +271,18 @@ class Worker:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     def _is_final(self, link: Link, failure: BridgeError) -> bool:
-        lasting = isinstance(failure, SessionError) or failure.facts.get("field") == "worker_id"
+        field = failure.facts.get("field")
+        # Of the worker's id: what another program that has it too, and connected later, leads to.
+        lasting = isinstance(failure, SessionError) or field == "worker_id"
         if link.welcomed:
-            # Whatever else the server says may only mean that this process was suspended for long.
+            # Whatever else the server says may only mean that this process, or the server, was suspended for long.
             return lasting
-        # A worker that has served before may be too early: its last connection still counts.
-        early = self._served and isinstance(failure, LimitExceededError)
-        return lasting or not (early or isinstance(failure, ServerUnavailableError))
+        if isinstance(failure, ServerUnavailableError) or field in _LATE:
+            return False
+        # A worker that has served before may be too early: its last connection still counts. And what has no reason of
+        # the server's is about the connection.
+        early = isinstance(failure, LimitExceededError) or type(failure) is BridgeError
+        return lasting or not (self._served and early)
 
     def _send(self, link: Link, group: _Group) -> None:
         link.offer(group.specs, lambda refused: self._answered(link, group, refused))

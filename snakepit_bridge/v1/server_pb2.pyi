@@ -137,7 +137,9 @@ class Limits(_message.Message):
     value_bytes: _builtins.int
     """Bytes of one encoded value."""
     session_value_bytes: _builtins.int
-    """Bytes of all current values of one session."""
+    """Bytes of all current values of one session, of its variables' descriptions, labels and constraints, and of its own
+    labels.
+    """
     variables_per_session: _builtins.int
     """Variables of one session."""
     sessions: _builtins.int

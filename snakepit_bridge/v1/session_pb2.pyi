@@ -73,7 +73,9 @@ class Session(_message.Message):
 
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """How long the session lives without a write, a Sync or an open watch. Absent: it never expires."""
+        """How long the session lives without a write, a Sync or an open watch, while a server runs that can be reached: time in
+        which it was stopped does not count. Absent: it never expires.
+        """
 
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:

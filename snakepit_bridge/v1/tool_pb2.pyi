@@ -1071,19 +1071,31 @@ class WorkerHello(_message.Message):
     WORKER_ID_FIELD_NUMBER: _builtins.int
     LABEL_FIELD_NUMBER: _builtins.int
     MAX_CONCURRENCY_FIELD_NUMBER: _builtins.int
+    INSTANCE_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session whose tools it serves. Empty: its tools are global."""
     incarnation: _builtins.bytes
     """The life meant."""
     worker_id: _builtins.str
     """Names this worker, the same each time it connects: 1 to 64 characters out of [A-Za-z0-9_-]. A stream that has the
-    same id and scope as an open one takes its place.
+    same id and scope as an open one of the same token or certificate takes its place, unless it is an older one of the
+    same instance. Those of other tokens are other workers.
     """
     label: _builtins.str
     """For people: what and where it is. At most 256 characters."""
     max_concurrency: _builtins.int
     """How many calls it takes at once, at least 1: its credit. Every dispatch takes one of it, and every result and
     failure gives one back, also for a call that was cancelled.
+    """
+    instance: _builtins.bytes
+    """Names the running program that opens this stream, at most 64 bytes: drawn at random when it starts, the same for
+    each of its streams. Empty: unknown.
+    """
+    generation: _builtins.int
+    """Numbers the streams of this instance, each higher than those before. A server that was suspended reads streams late
+    and in any order: the highest number wins, and a lower one is refused as INVALID_REQUEST of this field, after which
+    the worker may connect with a higher one. 0: unknown; then the stream that comes last wins.
     """
     def __init__(
         self,
@@ -1093,10 +1105,12 @@ class WorkerHello(_message.Message):
         worker_id: _builtins.str = ...,
         label: _builtins.str = ...,
         max_concurrency: _builtins.int = ...,
+        instance: _builtins.bytes = ...,
+        generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["incarnation", b"incarnation", "label", b"label", "max_concurrency", b"max_concurrency", "session_id", b"session_id", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "incarnation", b"incarnation", "instance", b"instance", "label", b"label", "max_concurrency", b"max_concurrency", "session_id", b"session_id", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -752,7 +752,7 @@ class WriteVariablesRequest(_message.Message):
     idempotency_key: _builtins.str
     """Unique among this client's writes; at most 128 characters. Empty: no protection. A committed write is remembered
     for 10 minutes or 10,000 writes of the session, and a repeat is answered with the original response; the same
-    key with another request is INVALID_REQUEST. Refusals and writes that changed nothing are not remembered.
+    key with another request, or from another token that may not read secrets, is INVALID_REQUEST. Refusals and writes that changed nothing are not remembered.
     """
     @_builtins.property
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Operation]:
@@ -886,7 +886,9 @@ Global___RegisterOperation: _TypeAlias = RegisterOperation  # noqa: Y015
 
 @_typing.final
 class SetOperation(_message.Message):
-    """Gives a variable a value."""
+    """Gives a variable a value. An equal value changes nothing; of a secret, for callers without the role read_secret, it
+    makes a version like any other.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -910,7 +912,9 @@ Global___SetOperation: _TypeAlias = SetOperation  # noqa: Y015
 
 @_typing.final
 class IncrementOperation(_message.Message):
-    """Adds to a float or integer variable. An integer overflow is CONSTRAINT_VIOLATED."""
+    """Adds to a float or integer variable. An integer overflow is CONSTRAINT_VIOLATED. Of a secret this needs the role
+    read_secret.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -934,7 +938,7 @@ Global___IncrementOperation: _TypeAlias = IncrementOperation  # noqa: Y015
 
 @_typing.final
 class AppendOperation(_message.Message):
-    """Appends to a list variable."""
+    """Appends to a list variable. Of a secret this needs the role read_secret."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -958,7 +962,7 @@ Global___AppendOperation: _TypeAlias = AppendOperation  # noqa: Y015
 
 @_typing.final
 class DeleteOperation(_message.Message):
-    """Deletes a variable. Its history is kept."""
+    """Deletes a variable. Its history is kept. Deleting a secret needs the admin role."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -976,7 +980,8 @@ Global___DeleteOperation: _TypeAlias = DeleteOperation  # noqa: Y015
 @_typing.final
 class RollbackOperation(_message.Message):
     """Gives a variable the value it had at an earlier version; makes a new version. VERSION_CONFLICT is never answered
-    for a version that is not kept: that is INVALID_REQUEST, with field `version`.
+    for a version that is not kept: that is INVALID_REQUEST, with field `version`. Of a secret this needs the role
+    read_secret.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -75,6 +75,7 @@ impl Failure {
             | OpenError::Directory { .. }
             | OpenError::Missing { .. }
             | OpenError::Taken { .. }
+            | OpenError::Incomplete { .. }
             | OpenError::NoJournal { .. }
             | OpenError::Newer { .. }
             | OpenError::NoLog { .. }
@@ -90,7 +91,8 @@ impl Failure {
             Self::WouldChange => return ExitCode::from(4),
             Self::OutputClosed => return ExitCode::SUCCESS,
         };
-        eprintln!("snakepit: {message}");
+        // Parts of it are others' words: of a server, a tool, a file.
+        eprintln!("snakepit: {}", terminal::plain_lines(&message));
         code.into()
     }
 }

@@ -52,7 +52,7 @@ fn shown(value: Option<&Value>, redacted: bool) -> String {
 /// Variables by name.
 pub(crate) fn list(variables: &[Variable], as_objects: bool) -> io::Result<()> {
     if as_objects {
-        return variables.iter().try_for_each(|variable| terminal::line(&as_json(variable).to_string()));
+        return variables.iter().try_for_each(|variable| terminal::object(&as_json(variable)));
     }
     let row = |variable: &Variable| {
         vec![variable.name.clone(), type_name(variable), variable.version.to_string(), literal(variable)]
@@ -75,7 +75,7 @@ pub(crate) fn history(name: &str, versions: &[VariableVersion], as_objects: bool
                 "reason": it.reason,
                 "redacted": it.redacted,
             });
-            terminal::line(&object.to_string())
+            terminal::object(&object)
         });
     }
     let row = |it: &VariableVersion| {
@@ -106,9 +106,7 @@ pub(crate) enum Done {
 pub(crate) fn written(outcome: &OperationOutcome, revision: u64, done: Done, as_json: bool) -> io::Result<()> {
     let OperationOutcome { name, changed, version, .. } = outcome;
     if as_json {
-        return terminal::line(
-            &json!({"name": name, "changed": changed, "version": version, "revision": revision}).to_string(),
-        );
+        return terminal::object(&json!({"name": name, "changed": changed, "version": version, "revision": revision}));
     }
     terminal::line(&match (done, changed) {
         (Done::Set, true) => format!("{name} is at version {version}"),
@@ -131,7 +129,7 @@ pub(crate) fn change(variable: &Variable, change: Option<ChangeKind>) -> io::Res
         "reason": variable.reason,
         "redacted": variable.redacted,
     });
-    terminal::line(&object.to_string())
+    terminal::object(&object)
 }
 
 /// What happened, in a word.

@@ -48,7 +48,7 @@ impl Status {
                 "latency": latency.as_secs_f64(),
                 "limits": Json::Object(limits(&info).map(|(name, value)| (name.to_owned(), json!(value))).collect()),
             });
-            return Ok(terminal::line(&object.to_string())?);
+            return Ok(terminal::object(&object)?);
         }
         let fact = |name: &str, value: String| (name.to_owned(), value);
         let writes = if info.read_only_cause.is_empty() {

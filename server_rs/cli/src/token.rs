@@ -1,14 +1,14 @@
 //! `snakepit token`: what a server's file of tokens is made of, without the server.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::OpenOptions,
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
 use clap::Subcommand;
 use snakepit_core::access::Role;
-use snakepit_server::access::{NewToken, TokenError, Tokens};
+use snakepit_server::access::{NewToken, TokenError, Tokens, read_token_file};
 
 use crate::{Failure, output::terminal};
 
@@ -51,7 +51,7 @@ impl Token {
         match self.command {
             Command::New(new) => new.run(),
             Command::Check { file } => {
-                let text = fs::read_to_string(&file).map_err(|error| cannot("read", &file, &error))?;
+                let text = read(&file)?;
                 let wrong = |error: TokenError| Failure::failed(format!("{}: {error}", file.display()));
                 let tokens = Tokens::parse(&text).map_err(wrong)?;
                 terminal::line(&format!("{}: {} tokens", file.display(), tokens.len())).map_err(Failure::from)
@@ -73,11 +73,7 @@ impl New {
 
 /// Puts a table at the end of a file that is right, and is so afterwards.
 fn append(file: &Path, table: &str) -> Result<(), Failure> {
-    let before = match fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(cannot("read", file, &error)),
-    };
+    let before = if file.exists() { read(file)? } else { String::new() };
     let gap = match before.as_str() {
         "" => "",
         text if text.ends_with('\n') => "\n",
@@ -91,6 +87,11 @@ fn append(file: &Path, table: &str) -> Result<(), Failure> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = options.open(file).and_then(|mut file| file.write_all(format!("{gap}{table}").as_bytes()));
     written.map_err(|error| cannot("write", file, &error))
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    let content = read_token_file(file).map_err(Failure::Failed)?;
+    String::from_utf8(content).map_err(|_| Failure::failed(format!("{} is not UTF-8 text", file.display())))
 }
 
 fn cannot(what: &str, file: &Path, error: &io::Error) -> Failure {

@@ -2,22 +2,22 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use crate::session::Glob;
+use crate::glob::Glob;
 
 /// What a caller may be allowed. No role implies another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Read sessions and variables, and watch them.
     Read,
-    /// Create sessions and change their variables. What the server computes of a value that is no secret is answered.
+    /// Create sessions and change their variables. What the server computes of a value that is not secret is returned.
     Write,
     /// Call tools, look after calls, and cancel them.
     CallTool,
     /// Serve tools.
     OfferTool,
-    /// See the values of secrets, together with read.
+    /// See the values of secrets, together with read; have the server compute on them, together with write.
     ReadSecret,
-    /// Declare variables anew, with another spec or as no secrets; end sessions.
+    /// Register variables anew, with another spec or as plain ones; delete secrets; end sessions.
     Admin,
 }
 

@@ -9,7 +9,8 @@ const MIB: u64 = 1024 * 1024;
 pub struct Limits {
     /// Bytes of one encoded value.
     pub value_bytes: u64,
-    /// Bytes of all current values of one session.
+    /// Bytes of all current values of one session, of its variables' descriptions, labels and constraints, and of its own
+    /// labels.
     pub session_value_bytes: u64,
     /// Variables of one session.
     pub variables_per_session: u64,

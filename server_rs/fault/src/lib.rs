@@ -37,10 +37,16 @@ pub enum Fault {
     ForgetKey,
     /// A start takes the newest event of a session for torn and drops it.
     LoseTail,
+    /// A journal's log is taken for whole as far as SQLite reads it.
+    TrustTheLog,
+    /// Whoever sets a secret to what it is already is told that nothing changed.
+    ConfirmGuess,
+    /// What counts the bytes of secrets counts them exactly.
+    ExactSizes,
 }
 
 impl Fault {
-    const ALL: [(&'static str, Self); 9] = [
+    const ALL: [(&'static str, Self); 12] = [
         ("acknowledge-before-fsync", Self::AcknowledgeBeforeFsync),
         ("answer-before-publish", Self::AnswerBeforePublish),
         ("refuse-early", Self::RefuseEarly),
@@ -50,6 +56,9 @@ impl Fault {
         ("reuse-revision", Self::ReuseRevision),
         ("forget-key", Self::ForgetKey),
         ("lose-tail", Self::LoseTail),
+        ("trust-the-log", Self::TrustTheLog),
+        ("confirm-guess", Self::ConfirmGuess),
+        ("exact-sizes", Self::ExactSizes),
     ];
 
     fn named(name: &str) -> Option<Self> {
@@ -60,7 +69,13 @@ impl Fault {
     fn odds(self) -> u32 {
         match self {
             // What these need to be seen is rare by itself: a power cut, a crash, a write under way.
-            Self::AcknowledgeBeforeFsync | Self::RefuseEarly | Self::ForgetKey => 1,
+            // Or, with sizes, has to be subtracted as it was added.
+            Self::AcknowledgeBeforeFsync
+            | Self::RefuseEarly
+            | Self::ForgetKey
+            | Self::TrustTheLog
+            | Self::ConfirmGuess
+            | Self::ExactSizes => 1,
             Self::LoseTail => 2,
             Self::SplitBatch => 4,
             Self::AnswerBeforePublish | Self::SkipExpectedVersion => 8,

@@ -47,7 +47,8 @@ impl Session {
     fn run(&mut self, command: &Command) -> Append {
         self.now += 1;
         let author = Author { name: "anonymous".into(), verified: false };
-        let context = Context { now: Timestamp(self.now), author, admin: true, limits: &self.limits };
+        let now = Timestamp(self.now);
+        let context = Context { now, lived: now, author, admin: true, read_secret: true, limits: &self.limits };
         let Ok(Decision::Commit { event, .. }) = decide(&self.id, &self.slot, command, &context) else {
             panic!("nothing to commit")
         };

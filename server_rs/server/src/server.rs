@@ -2,7 +2,11 @@
 
 mod incoming;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
@@ -58,6 +62,7 @@ impl Server {
             audit: None,
             metrics: None,
             insecure: false,
+            wall_clock: SystemTime::now,
         }
     }
 }
@@ -88,6 +93,7 @@ pub struct Builder<H> {
     audit: Option<AuditLog>,
     metrics: Option<Arc<TcpListener>>,
     insecure: bool,
+    wall_clock: fn() -> SystemTime,
 }
 
 impl<H: Home> Builder<H> {
@@ -95,7 +101,7 @@ impl<H: Home> Builder<H> {
     #[must_use]
     pub fn journal<Other: Home>(self, home: Other) -> Builder<Other> {
         let Self { home: _, limits, windows, access, heartbeat, sweep_interval, breaker, tools, .. } = self;
-        let Self { tls, audit, metrics, insecure, .. } = self;
+        let Self { tls, audit, metrics, insecure, wall_clock, .. } = self;
         Builder {
             home,
             limits,
@@ -109,6 +115,7 @@ impl<H: Home> Builder<H> {
             audit,
             metrics,
             insecure,
+            wall_clock,
         }
     }
 
@@ -187,6 +194,12 @@ impl<H: Home> Builder<H> {
         Self { metrics: Some(Arc::new(listener)), ..self }
     }
 
+    /// Reads this clock at the start instead of the system's, for the times that people are told.
+    #[must_use]
+    pub fn wall_clock(self, wall_clock: fn() -> SystemTime) -> Self {
+        Self { wall_clock, ..self }
+    }
+
     /// Encrypts.
     #[must_use]
     pub fn tls(self, tls: ServerTls) -> Self {
@@ -207,7 +220,7 @@ impl<H: Home> Builder<H> {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
         let streams = u32::try_from(self.limits.streams_per_connection).unwrap_or(u32::MAX);
-        let store = Store::new(self.home, self.limits, self.windows);
+        let store = Store::beginning_at((self.wall_clock)(), self.home, self.limits, self.windows);
         let tools = Hub::start(store.limits(), self.breaker, Clock::start());
         tools.host(self.tools, store.limits().tool_schema_bytes)?;
         let (stopping, access) = (CancellationToken::new(), self.access);

@@ -21,6 +21,9 @@ from tests.support.threads import threads_left
 from tests.support.waiting import PATIENCE
 from tests.support.wire_proxy import WireProxy
 
+# It is about servers that `local_server` starts, which take no tokens.
+pytestmark = pytest.mark.transport("open")
+
 
 def test_importing_it_brings_neither_dspy_nor_numpy() -> None:
     code = "from snakepit_bridge import *; import sys; print(*({'dspy', 'numpy'} & sys.modules.keys()), 'only')"

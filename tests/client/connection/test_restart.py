@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -62,12 +63,13 @@ async def test_a_repeat_after_the_restart_is_answered_as_the_original_was(start_
         await ctx.register_variable("n", "integer", 0)
         add_one = pb.Operation(name="n", increment=pb.IncrementOperation(amount=Value(int64_value=1)))
         write = pb.WriteVariablesRequest(session_id="s", operations=[add_one], client_id="me", idempotency_key="once")
-        stub = session_of(ctx).connection.variable
-        original = await asyncio.to_thread(stub.WriteVariables, write, timeout=PATIENCE)
+        connection = session_of(ctx).connection
+        repeat = partial(connection.variable.WriteVariables, write, timeout=PATIENCE, metadata=connection.metadata)
+        original = await asyncio.to_thread(repeat)
         await ctx.increment("n")
         start_server(crash(server), tmp_path)
         assert await ctx.get_variable("n") == 2
-        repeated = await asyncio.to_thread(stub.WriteVariables, write, timeout=PATIENCE)
+        repeated = await asyncio.to_thread(repeat)
         assert repeated == original
         assert await ctx.get_variable("n") == 2
 

@@ -15,6 +15,9 @@ from snakepit_bridge import LocalServer, SessionContext, exceptions
 from snakepit_bridge.server import start
 from snakepit_bridge.session_context import session_of
 
+# It starts servers with tokens of its own.
+pytestmark = pytest.mark.transport("open")
+
 ALL = "read,write,call_tool,offer_tool,read_secret,admin"
 
 

@@ -18,6 +18,9 @@ from snakepit_bridge.session_context import session_of
 from snakepit_bridge.v1 import server_pb2
 from tests.support.waiting import PATIENCE
 
+# It makes connections of its own, in the open.
+pytestmark = pytest.mark.transport("open")
+
 Start = Callable[..., LocalServer]
 
 LOG = "journal.db-wal"

@@ -21,6 +21,9 @@ from tests.support.sessions import end_session
 from tests.support.waiting import PATIENCE, until_answered
 from tests.support.wire_proxy import WireProxy
 
+# It reads what crosses the wire, which TLS would hide.
+pytestmark = pytest.mark.transport("tokens")
+
 RELEASE = version("snakepit-bridge")
 
 

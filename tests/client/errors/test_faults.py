@@ -13,6 +13,9 @@ from snakepit_bridge.exceptions import OutcomeUnknownError, PermissionDeniedErro
 from snakepit_bridge.server import start
 from snakepit_bridge.session_context import session_of
 
+# It starts servers of its own, with faults and without tokens.
+pytestmark = pytest.mark.transport("open")
+
 Faulty = Callable[..., LocalServer]
 
 

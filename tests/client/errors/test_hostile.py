@@ -22,6 +22,9 @@ from snakepit_bridge.v1 import value_pb2, variable_pb2
 from snakepit_bridge.v1 import variable_pb2 as pb
 from tests.support.waiting import PATIENCE
 
+# It makes connections of its own, in the open.
+pytestmark = pytest.mark.transport("open")
+
 Send = Callable[[str, bytes], bytes]
 
 UNKNOWN: Any = 99

@@ -27,6 +27,9 @@ from tests.support.sessions import end_session
 from tests.support.waiting import PATIENCE
 from tests.tools.support.until import given_up
 
+# It makes connections of its own, in the open.
+pytestmark = pytest.mark.transport("open")
+
 
 def named(error: BridgeError) -> str:
     """The id that an error names, once and at its end."""

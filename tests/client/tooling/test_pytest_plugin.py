@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+# It is about the plugin's own server, which takes no tokens.
+pytestmark = pytest.mark.transport("open")
+
 ROOT = Path(__file__).parents[3]
 NAME = "snakepit_bridge.pytest_plugin"
 LOADED = ("-p", NAME, "-p", "pytest_asyncio.plugin")

@@ -30,6 +30,8 @@ def test_a_users_program_passes_mypy_strict(run: list[str], pytestconfig: pytest
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+# The program starts a server with `local_server`, which takes no tokens.
+@pytest.mark.transport("open")
 def test_a_users_program_runs(run: list[str]) -> None:
     done = subprocess.run([*run, "program.py"], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("['typed'] 0.3\n42\n", "")

@@ -23,6 +23,9 @@ from tests.support.sessions import end_session
 from tests.support.waiting import PATIENCE, wait_until
 from tests.support.wire_proxy import WireProxy
 
+# It reads what crosses the wire, which TLS would hide.
+pytestmark = pytest.mark.transport("tokens")
+
 NAMES = [f"v{index}" for index in range(12)]
 Refused = TypeVar("Refused", bound=BridgeError)
 Freshness = Literal["latest", "streamed"]

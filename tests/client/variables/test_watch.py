@@ -15,6 +15,9 @@ from tests.support.sessions import end_session
 from tests.support.waiting import PATIENCE
 from tests.support.wire_proxy import WireProxy
 
+# It reads what crosses the wire, which TLS would hide.
+pytestmark = pytest.mark.transport("tokens")
+
 
 async def _take(watch: Any, count: int) -> list[Change]:
     async with asyncio.timeout(PATIENCE):

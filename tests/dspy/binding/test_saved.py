@@ -18,6 +18,9 @@ from tests.dspy.support.programs import Pair, agent
 from tests.support.recording_lm import RecordingLM
 from tests.support.wire_proxy import WireProxy
 
+# It reads what crosses the wire, which TLS would hide.
+pytestmark = pytest.mark.transport("tokens")
+
 TEXT = """\
 {
   "snakepit_bindings": 1,

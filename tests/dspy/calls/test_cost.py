@@ -13,6 +13,9 @@ import snakepit_bridge.dspy_integration as sb
 from snakepit_bridge import BlockingContext, SessionContext
 from tests.support.wire_proxy import WireProxy
 
+# It reads what crosses the wire, which TLS would hide.
+pytestmark = pytest.mark.transport("tokens")
+
 
 class Silent(dspy.Module):
     def __init__(self) -> None:

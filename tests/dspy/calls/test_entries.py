@@ -23,6 +23,9 @@ from tests.support.instant_lm import InstantLM
 from tests.support.recording_lm import RecordingLM
 from tests.support.wire_proxy import WireProxy
 
+# It reads what crosses the wire, which TLS would hide.
+pytestmark = pytest.mark.transport("tokens")
+
 
 class Aware(sb.VariableAwareMixin, Pair):
     """Binds by itself, with the entries of its parent."""

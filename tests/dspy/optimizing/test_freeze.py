@@ -19,6 +19,9 @@ from tests.dspy.support.programs import AforwardOnly, ForwardOnly, Pair, agent, 
 from tests.support.recording_lm import RecordingLM
 from tests.support.wire_proxy import WireProxy
 
+# It reads what crosses the wire, which TLS would hide.
+pytestmark = pytest.mark.transport("tokens")
+
 BINDINGS = {
     "temperature": "t",
     "polish.temperature": "hot",

@@ -25,6 +25,9 @@ from tests.dspy.support.programs import Pair
 from tests.support.recording_lm import RecordingLM
 from tests.support.wire_proxy import WireProxy
 
+# It reads what crosses the wire, which TLS would hide.
+pytestmark = pytest.mark.transport("tokens")
+
 
 @pytest.fixture
 def session(session: BlockingContext) -> BlockingContext:

@@ -4,6 +4,8 @@ A cut comes at one operation of the disk, chosen beforehand: the power is off be
 killed, what was not synced survives in part, and one that has nothing to do with the writers opens what is left, on
 another port, so that nothing is written while it is compared with what was acknowledged. Then the writers get their
 server back, on the same directory, in which damage would add up; now and then on a new one.
+
+In a copy of what is left a bit is turned, in the log, where a sync had covered it: that has to be told.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from tests.faults.disk.mounted import Mounted, Serving
 from tests.faults.disk.volume import Survived
 from tests.support.waiting import PATIENCE
 
-JOURNAL = "journal.db"
+JOURNAL, LOG, MARK = "journal.db", "journal.db-wal", "journal.db-mark"
+# What comes before the frames of a log, and how long a frame is: 24 bytes and a page.
+_LOG_HEADER, _FRAME = 32, 24 + 4096
 # After so many cuts the directory is a new one.
 _CUTS_OF_A_DIRECTORY = 20
 # How long the load may take to get to the operation that was chosen, before any is good enough.
@@ -46,6 +50,7 @@ class Seen:
     survived: Survived = field(default_factory=Survived)
     checkpoints: int = 0
     folded: int = 0
+    turned: int = 0
     reopening: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -145,6 +150,7 @@ class Power:
         if kind == "opening":
             self._opening(kind)
         self._compare(kind)
+        self._turn_a_bit(kind)
         return None if self.seen.problems else self._serve()
 
     def _opening(self, kind: str) -> None:
@@ -203,6 +209,28 @@ class Power:
                 except Exception as error:
                     self._wrong(kind, [f"{writer}: LOST, cannot be read: {error!r}"])
 
+    def _turn_a_bit(self, kind: str) -> None:
+        """Turns a bit of the log in a copy, in a frame that the mark says was synced: that has to be told."""
+        copy = self._scratch / "turned"
+        shutil.copytree(self._data, copy)
+        try:
+            files = (copy / LOG, copy / MARK)
+            log, mark = (bytearray(file.read_bytes() if file.exists() else b"") for file in files)
+            frames = int.from_bytes(mark[16:24], "little") if mark[8:16] == log[16:24] else 0
+            if not frames:
+                return
+            at = self._chance.randrange(_LOG_HEADER, _LOG_HEADER + frames * _FRAME)
+            log[at] ^= 1 << self._chance.randrange(8)
+            (copy / LOG).write_bytes(log)
+            self.seen.turned += 1
+            checked = subprocess.run(
+                [self._binary, "data", "check", "--data-dir", copy], check=False, capture_output=True
+            )
+            if checked.returncode != 1:
+                self._wrong(kind, [f"NOT TOLD: a bit turned at byte {at} of the log, and data check finds nothing"])
+        finally:
+            shutil.rmtree(copy)
+
     @contextmanager
     def _examiner(self, kind: str) -> Iterator[str | None]:
         began = perf_counter()
@@ -245,6 +273,7 @@ def summary(seen: Seen) -> str:
     survived, cuts = seen.survived, sum(seen.cuts.values())
     kinds = ", ".join(f"{number} {kind}" for kind, number in seen.cuts.most_common())
     signs = {"lost": "LOST", "applied twice": "TWICE", "in part": "IN PART", "unopenable": "UNOPENABLE"}
+    signs["not told"] = "NOT TOLD"
     found = ", ".join(f"{what} {sum(sign in problem for problem in seen.problems)}" for what, sign in signs.items())
     unsynced = survived.kept + survived.dropped + survived.torn
     return (
@@ -252,5 +281,6 @@ def summary(seen: Seen) -> str:
         f"of {unsynced:,} unsynced bytes {survived.kept:,} kept, {survived.dropped:,} dropped, {survived.torn:,} torn; "
         f"names {survived.names_kept:,} kept, {survived.names_dropped:,} dropped; {seen.checkpoints:,} checkpoints, "
         f"cut in {sum(number for at, number in seen.at.items() if at.endswith(' ' + JOURNAL)):,}; "
-        f"{seen.folded:,} events folded; reopening took at most {max(seen.reopening, default=0) * 1000:.0f} ms"
+        f"{seen.folded:,} events folded; {seen.turned:,} bits turned; "
+        f"reopening took at most {max(seen.reopening, default=0) * 1000:.0f} ms"
     )

@@ -70,7 +70,7 @@ def histories(binary: Path, scratch: Path, rounds: int) -> list[str]:
         "TMPDIR": str(scratch),
     }
     run = subprocess.run(
-        [_histories_program(), "histories_with_faults_on", "--nocapture"],
+        [_test_program("histories"), "histories_with_faults_on", "--nocapture"],
         check=False,
         capture_output=True,
         env=environment,
@@ -82,15 +82,30 @@ def histories(binary: Path, scratch: Path, rounds: int) -> list[str]:
     return [f"{rule}: {text}" for rule, text in found] or [f"the harness itself failed: {said[-4000:]}"]
 
 
+def secrets(binary: Path, scratch: Path, rounds: int) -> list[str]:
+    """What a token without `read_secret` is told by servers that differ in their secrets. They run in the harness."""
+    run = subprocess.run(
+        [_test_program("server"), "access::indistinguishable", "access::secret_sizes"],
+        check=False,
+        capture_output=True,
+        env={**os.environ, "RUST_BACKTRACE": "0", "TMPDIR": str(scratch)},
+    )
+    said = (run.stdout + run.stderr).decode(errors="replace")
+    if run.returncode == 0:
+        return []
+    failed = re.findall(r"^test access::(\S+) \.\.\. FAILED", said, re.MULTILINE)
+    return failed or [f"the harness itself failed: {said[-4000:]}"]
+
+
 @cache
-def _histories_program() -> Path:
+def _test_program(name: str) -> Path:
     """Where cargo has put it, or puts it now; with the features that `cargo test` builds everything with."""
-    command = ["cargo", "test", "--workspace", "--no-run", "--test", "histories", "--message-format=json"]
+    command = ["cargo", "test", "--workspace", "--no-run", "--test", name, "--message-format=json"]
     built = subprocess.run(command, check=False, capture_output=True, cwd=_REPOSITORY)
     if built.returncode:
-        pytest.fail(f"the histories cannot be built: {built.stderr.decode()}", pytrace=False)
+        pytest.fail(f"the test {name} cannot be built: {built.stderr.decode()}", pytrace=False)
     for line in built.stdout.splitlines():
         said = json.loads(line)
-        if said.get("executable") and said["target"]["name"] == "histories":
+        if said.get("executable") and said["target"]["name"] == name:
             return Path(said["executable"])
-    raise AssertionError("cargo has built no histories")
+    raise AssertionError(f"cargo has built no test {name}")

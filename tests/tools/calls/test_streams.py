@@ -154,6 +154,8 @@ async def test_chunks_and_what_is_kept_of_them_are_bounded(ctx: SessionContext) 
     assert sizes == [2**20] * 20
 
 
+# 200 MB take an unoptimised server's TLS longer than a call has.
+@pytest.mark.transport("tokens")
 @pytest.mark.parametrize("kind", ["generator", "async_generator"])
 async def test_a_slow_reader_holds_the_tool_back_and_nothing_else(ctx: SessionContext, kind: str) -> None:
     yielded = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -28,6 +29,9 @@ from tests.support.waiting import PATIENCE
 from tests.support.wire_proxy import WireProxy
 from tests.tools.conftest import StartWorker
 from tests.tools.support.until import until, until_called, until_listed, until_runs
+
+# It reads what crosses the wire, which TLS would hide.
+pytestmark = pytest.mark.transport("tokens")
 
 
 def echo(value: str = "") -> str:
@@ -312,7 +316,31 @@ async def test_a_process_that_was_suspended_for_long_serves_again(
         assert await until_called(ctx, "who") == worker.pid
 
 
-async def test_a_worker_of_the_same_name_takes_the_place_of_the_first(address: str, session_id: str) -> None:
+async def test_a_suspended_server_finds_its_workers_again(
+    monkeypatch: pytest.MonkeyPatch, start_server: Callable[..., LocalServer], session_id: str
+) -> None:
+    monkeypatch.setenv("SNAKEPIT_HEARTBEAT", "0.1")
+    server = start_server()
+    async with SessionContext.connect(server.address, session_id=session_id) as worker:
+        await worker.offer(echo)
+        hello = session_of(worker).serving._workers[False]._hello
+
+        async def opened() -> bool:
+            return hello.generation >= wanted
+
+        for number in range(3):
+            wanted = hello.generation + 4
+            os.kill(server.pid, signal.SIGSTOP)
+            # All these streams wait to be read, and only the last of them is still the worker's.
+            await until(opened)
+            os.kill(server.pid, signal.SIGCONT)
+            assert await until_called(worker, "echo", value=f"{number}") == f"{number}"
+            assert (await worker.tool_status("echo")).tool.workers == 1
+
+
+async def test_a_worker_of_the_same_name_takes_the_place_of_the_first(
+    address: str, session_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
     first = SessionContext.connect(address, session_id=session_id)
     second = SessionContext.connect(address, session_id=session_id)
     for context in (first, second):
@@ -325,6 +353,8 @@ async def test_a_worker_of_the_same_name_takes_the_place_of_the_first(address: s
         with pytest.raises(InvalidRequestError) as replaced:
             await serving
     assert replaced.value.field == "worker_id"
+    # An end for good is in the log: nobody may be waiting for `serve`.
+    assert [(record.name, record.levelname) for record in caplog.records] == [("snakepit_bridge.worker", "WARNING")]
     assert await first.call_tool("echo", value="x") == "x"
     assert (await first.tool_status("echo")).tool.workers == 1
     await first.aclose()

@@ -83,6 +83,8 @@ def breaking(server_binary: Path, opens_for: float) -> Iterator[LocalServer]:
         yield server
 
 
+# The server has a breaker of its own, and no tokens.
+@pytest.mark.transport("open")
 def test_a_flapping_tool_opens_its_breaker_and_closes_it_again(server_binary: Path, tmp_path: Path) -> None:
     down = tmp_path / "down"
     down.touch()
@@ -124,6 +126,7 @@ def test_a_flapping_tool_opens_its_breaker_and_closes_it_again(server_binary: Pa
         assert ctx.tool_status("reach").stats.refused == 2
 
 
+@pytest.mark.transport("open")
 def test_while_one_worker_flaps_the_other_takes_its_calls(server_binary: Path, tmp_path: Path) -> None:
     down, up = tmp_path / "down", tmp_path / "up"
     down.touch()

@@ -140,7 +140,7 @@ impl Apply {
 
     fn tell(&self, session: &str, there: bool, items: &[Item]) -> Result<(), Failure> {
         if self.json {
-            return Ok(items.iter().try_for_each(|item| terminal::line(&item.as_json().to_string()))?);
+            return Ok(items.iter().try_for_each(|item| terminal::object(&item.as_json()))?);
         }
         if !there {
             terminal::line(&terminal::coloured(&format!("+ session {session}"), "32"))?;

@@ -11,7 +11,7 @@ use snakepit_proto::v1 as proto;
 use snakepit_server::journal::sqlite::Archived;
 
 use crate::{
-    output::{json as values, progress::Progress},
+    output::{json as values, progress::Progress, terminal},
     spec,
 };
 
@@ -28,11 +28,11 @@ pub(crate) const HEADER: &str = "snakepit export";
 
 pub(super) fn print(sessions: &[Archived], with_secrets: bool) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
-    writeln!(out, "{}", json!({"kind": HEADER, "format": 1}))?;
+    writeln!(out, "{}", terminal::json(&json!({"kind": HEADER, "format": 1})))?;
     let names = sessions.iter().map(|it| it.kept.versions.len()).sum();
     let mut progress = Progress::of_printing("exporting", names);
     for Archived { session, kept } in sessions {
-        writeln!(out, "{}", of_session(session, kept))?;
+        writeln!(out, "{}", terminal::json(&of_session(session, kept)))?;
         for (name, versions) in &kept.versions {
             progress.step(1);
             let spec = kept.specs.get(name);
@@ -47,15 +47,15 @@ pub(super) fn print(sessions: &[Archived], with_secrets: bool) -> io::Result<()>
                 line
             };
             for record in earlier {
-                writeln!(out, "{}", Json::Object(line("version", record)))?;
+                writeln!(out, "{}", terminal::json(&Json::Object(line("version", record))))?;
             }
             match spec {
                 Some(spec) => {
                     let mut line = line("variable", newest);
                     line.insert("spec".into(), of_spec(spec));
-                    writeln!(out, "{}", Json::Object(line))?;
+                    writeln!(out, "{}", terminal::json(&Json::Object(line)))?;
                 }
-                None => writeln!(out, "{}", Json::Object(line("version", newest)))?,
+                None => writeln!(out, "{}", terminal::json(&Json::Object(line("version", newest))))?,
             }
         }
     }

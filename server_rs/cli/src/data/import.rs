@@ -31,7 +31,12 @@ pub(crate) fn read(lines: impl BufRead, without_secrets: bool, same_lives: bool)
     if !begun {
         return Err(Failure::failed("there is nothing on stdin; give it what `snakepit data export` printed"));
     }
-    Ok(reader.sessions)
+    // Before anything is made of any of them.
+    let whole = |Archived { session, kept }| match kept.of_elsewhere() {
+        Ok(kept) => Ok(Archived { session, kept }),
+        Err(problem) => Err(Failure::failed(format!("session {:?}: {problem}; nothing was imported", &*session))),
+    };
+    reader.sessions.into_iter().map(whole).collect()
 }
 
 struct Reader {
@@ -109,7 +114,11 @@ impl Line<'_> {
             self.text(name)?.parse().map_err(|_| format!("{name:?} is a time, as in 2026-01-31T12:00:00Z"))?;
         let micros = u64::try_from(time.seconds).ok().and_then(|seconds| seconds.checked_mul(1_000_000));
         let below = u64::try_from(time.nanos).unwrap_or_default() / 1_000;
-        Ok(Timestamp(micros.ok_or_else(|| format!("{name:?} is before 1970"))?.saturating_add(below)))
+        let time = Timestamp(micros.ok_or_else(|| format!("{name:?} is before 1970"))?.saturating_add(below));
+        if time > Kept::LAST_MOMENT {
+            return Err(format!("{name:?} is {}, and times go up to the year 9999", self.text(name)?));
+        }
+        Ok(time)
     }
 
     fn session(&self, same_life: bool) -> Result<Kept, String> {
@@ -127,6 +136,8 @@ impl Line<'_> {
             ttl: ttl.transpose()?,
             metadata: Arc::new(metadata),
             last_event: self.time("last_event")?,
+            // By no clock of this server: set by who puts it into a journal.
+            last_lived: Timestamp::default(),
             forgotten: Forgotten { revision: forgotten.whole("revision")?, version: forgotten.whole("version")? },
             specs: BTreeMap::new(),
             versions: BTreeMap::new(),

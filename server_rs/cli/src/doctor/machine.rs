@@ -2,9 +2,11 @@ use std::{
     fs::{File, TryLockError},
     path::Path,
     process::Command,
+    time::{Duration, SystemTime},
 };
 
 use snakepit_proto::v1::Durability;
+use snakepit_server::tls::Validity;
 
 use crate::doctor::{Finding, server::Met};
 
@@ -14,7 +16,7 @@ const SCARCE: u64 = 64 * MIB;
 const LITTLE: u64 = 1024 * MIB;
 
 /// Checks what there is on this machine.
-pub(super) fn check(directory: &Path, met: Option<&Met>) -> Vec<Finding> {
+pub(super) fn check(directory: &Path, certificate: Option<&Path>, met: Option<&Met>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let journal = directory.join("journal.db");
     if journal.is_file() {
@@ -28,8 +30,38 @@ pub(super) fn check(directory: &Path, met: Option<&Met>) -> Vec<Finding> {
             "say with --data-dir where the server keeps sessions",
         ));
     }
+    findings.extend(certificate.map(valid));
     findings.extend(python());
     findings
+}
+
+/// Whether clients that check its dates accept a certificate, and will tomorrow.
+fn valid(file: &Path) -> Finding {
+    const CHECK: &str = "certificate";
+    const SOON: Duration = Duration::from_secs(14 * 86_400);
+    let (shown, now) = (file.display(), SystemTime::now());
+    let found = match std::fs::read(file) {
+        Ok(pem) => Validity::of_each(&pem),
+        Err(error) => {
+            let next = "say with --server-cert which certificate the server shows, or run this as its user";
+            return Finding::warn(CHECK, format!("{shown} cannot be read: {error}"), next);
+        }
+    };
+    if let Some(problem) = found.iter().find_map(|it| it.problem(&shown.to_string(), now)) {
+        let (what, next) = problem.split_once(": ").unwrap_or((&problem, ""));
+        return Finding::fail(CHECK, what, next);
+    }
+    match found.iter().min_by_key(|it| it.until()) {
+        Some(first) if first.ends_within(SOON, now) => {
+            let what = format!("{shown} is valid until {} only", first.until());
+            Finding::warn(CHECK, what, "put a new one in its place and restart the server")
+        }
+        Some(first) => Finding::ok(CHECK, format!("{shown} is valid until {}", first.until())),
+        None => {
+            let next = "say with --server-cert which certificate the server shows";
+            Finding::warn(CHECK, format!("there is no certificate in {shown}"), next)
+        }
+    }
 }
 
 /// Whether a server has the directory.

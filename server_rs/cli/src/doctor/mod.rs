@@ -21,6 +21,9 @@ pub(super) struct Doctor {
     /// Where a server on this machine keeps sessions.
     #[arg(long, env = "SNAKEPIT_DATA_DIR", default_value = ".snakepit", value_name = "DIRECTORY")]
     data_dir: PathBuf,
+    /// The certificate that a server on this machine shows, to see whether it is valid.
+    #[arg(long, env = "SNAKEPIT_TLS_CERT", value_name = "FILE")]
+    server_cert: Option<PathBuf>,
     /// Make no session to see whether writes are accepted.
     #[arg(long)]
     no_write: bool,
@@ -65,7 +68,7 @@ impl Doctor {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let mut report = Report { json: self.json, failed: 0 };
         let met = server::check(&self.at, self.no_write, &mut report).await?;
-        for finding in machine::check(&self.data_dir, met.as_ref()) {
+        for finding in machine::check(&self.data_dir, self.server_cert.as_deref(), met.as_ref()) {
             report.tell(&finding)?;
         }
         match report.failed {
@@ -93,7 +96,7 @@ impl Report {
         };
         if self.json {
             let object = json!({"check": check, "verdict": word, "what": what, "next": next});
-            return Ok(terminal::line(&object.to_string())?);
+            return Ok(terminal::object(&object)?);
         }
         let (what, next) = (terminal::plain(what), terminal::plain(next));
         let next = if next.is_empty() { String::new() } else { format!("; {next}") };

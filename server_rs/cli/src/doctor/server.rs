@@ -195,7 +195,7 @@ fn writes(info: &GetServerInfoResponse) -> Finding {
         return Finding::fail(
             CHECK,
             format!("writes are refused: {}", info.read_only_cause),
-            "free space or mend the disk; the server's log says more, and reads go on meanwhile",
+            "do that, or free space, or mend the disk; the server's log says more, and reads go on meanwhile",
         );
     }
     match info.durability() {

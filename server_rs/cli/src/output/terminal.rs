@@ -6,6 +6,7 @@ use std::{
     io::{self, IsTerminal as _, Write as _},
 };
 
+use serde_json::Value as Json;
 use terminal_size::{Height, Width, terminal_size_of};
 use textwrap::{Options, WordSeparator::AsciiSpace, WordSplitter::NoHyphenation};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
@@ -46,8 +47,10 @@ pub(crate) fn plain_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| obeyed(c) && !matches!(c, '\n' | '\t'))
 }
 
+/// Whether a terminal does something at it other than showing it.
 fn obeyed(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn escaped(text: &str, escape: impl Fn(char) -> bool) -> Cow<'_, str> {
@@ -64,6 +67,28 @@ fn escaped(text: &str, escape: impl Fn(char) -> bool) -> Cow<'_, str> {
         }
     }
     Cow::Owned(shown)
+}
+
+/// An object on one line. What a terminal would obey is escaped as JSON has it, wherever it goes: it means the same, and who
+/// pages through it is in a terminal, too.
+pub(crate) fn json(object: &Json) -> String {
+    let text = object.to_string();
+    if !text.contains(obeyed) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if obeyed(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                // Writing to a String does not fail.
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 /// Text behind a prefix of so many columns, on as many lines as it takes in the terminal, the further ones below the
@@ -119,6 +144,11 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}")?;
     stdout.flush()
+}
+
+/// Writes an object on a line: see [`json`].
+pub(crate) fn object(object: &Json) -> io::Result<()> {
+    line(&json(object))
 }
 
 /// The same of what others have written: in a terminal, without what that would obey.

@@ -8,7 +8,8 @@ pub(crate) struct LimitFlags {
     /// Bytes of one encoded value [default: 16 MiB].
     #[arg(long, env = "SNAKEPIT_LIMIT_VALUE_BYTES", value_name = "BYTES")]
     limit_value_bytes: Option<u64>,
-    /// Bytes of all current values of one session [default: 64 MiB].
+    /// Bytes of all current values of one session, and of its variables' descriptions, labels and constraints [default:
+    /// 64 MiB].
     #[arg(long, env = "SNAKEPIT_LIMIT_SESSION_VALUE_BYTES", value_name = "BYTES")]
     limit_session_value_bytes: Option<u64>,
     /// Variables of one session [default: 1000].

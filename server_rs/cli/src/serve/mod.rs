@@ -260,7 +260,7 @@ fn on_hangup(tokens: Option<TokenFile>, audit: Option<AuditLog>) -> Result<(), F
                 audit.reopen();
             }
             if let Some(tokens) = &tokens {
-                tokens.reload_and_log();
+                tokens.reload_and_log().await;
             }
         }
     });

@@ -23,7 +23,11 @@ pub(crate) struct TlsFlags {
 impl TlsFlags {
     pub(crate) fn read(&self) -> Result<Option<ServerTls>, Failure> {
         let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) else { return Ok(None) };
-        ServerTls::read(cert, key, self.tls_client_ca.as_deref()).map(Some).map_err(Failure::Failed)
+        let tls = ServerTls::read(cert, key, self.tls_client_ca.as_deref()).map_err(Failure::Failed)?;
+        for problem in tls.warnings() {
+            tracing::warn!(certificate = %cert.display(), "{problem}; until then clients refuse this server, or it refuses them");
+        }
+        Ok(Some(tls))
     }
 
     /// Whether clients show certificates.

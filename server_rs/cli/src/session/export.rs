@@ -10,7 +10,7 @@ use snakepit_proto::v1::{Author, ChangeKind, GetVariablesRequest, Session as Fou
 use crate::{
     Failure,
     data::HEADER,
-    output::{json as values, progress::Progress},
+    output::{json as values, progress::Progress, terminal},
     remote::{Remote, timed},
     session::{found, hex, seconds},
     show, spec,
@@ -26,7 +26,7 @@ const SECRETS: usize = 100;
 
 pub(super) async fn run(remote: &Remote, ids: &[String], with_secrets: bool) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout());
-    writeln!(out, "{}", json!({"kind": HEADER, "format": 1}))?;
+    writeln!(out, "{}", terminal::json(&json!({"kind": HEADER, "format": 1})))?;
     for id in ids {
         session(remote, id, with_secrets, &mut out).await?;
     }
@@ -37,7 +37,7 @@ async fn session(remote: &Remote, id: &str, with_secrets: bool, out: &mut impl i
     let (variables, revision) = at_one_revision(remote, id).await?;
     let session = found(remote, id).await?;
     let secrets = if with_secrets { secrets(remote, id, &variables).await? } else { HashMap::new() };
-    writeln!(out, "{}", of_session(&session, revision, &variables))?;
+    writeln!(out, "{}", terminal::json(&of_session(&session, revision, &variables)))?;
     let mut progress = Progress::of_printing(&format!("exporting {id}"), variables.len());
     for mut variable in variables {
         let secret = variable.spec.as_ref().is_some_and(|spec| spec.secret);
@@ -48,9 +48,9 @@ async fn session(remote: &Remote, id: &str, with_secrets: bool, out: &mut impl i
         // Newer ones were written after the variables were read; of a secret, only its value now is given.
         let past = versions.into_iter().rev().filter(|it| it.version < variable.version);
         for version in past.filter(|_| !(secret && with_secrets)) {
-            writeln!(out, "{}", Json::Object(of_version(id, &variable.name, &version, secret)))?;
+            writeln!(out, "{}", terminal::json(&Json::Object(of_version(id, &variable.name, &version, secret))))?;
         }
-        writeln!(out, "{}", Json::Object(of_variable(id, &variable, secret)))?;
+        writeln!(out, "{}", terminal::json(&Json::Object(of_variable(id, &variable, secret))))?;
         progress.step(1);
     }
     Ok(())

@@ -51,7 +51,7 @@ pub(super) async fn run(
     for Archived { session, kept } in &sessions {
         let variables = kept.specs.len();
         terminal::line(&if as_objects {
-            json!({"session": &**session, "variables": variables}).to_string()
+            terminal::json(&json!({"session": &**session, "variables": variables}))
         } else {
             format!("session {} is made, with {variables} variables", &**session)
         })?;

@@ -100,7 +100,7 @@ impl Session {
             Command::List { pattern } => list(&remote, pattern, json).await,
             Command::Show { id } => {
                 let session = found(&remote, &id).await?;
-                Ok(if json { terminal::line(&as_json(&session).to_string()) } else { table::block(&facts(&session)) }?)
+                Ok(if json { terminal::object(&as_json(&session)) } else { table::block(&facts(&session)) }?)
             }
             Command::Create { id, ttl, metadata } => {
                 let request = CreateSessionRequest {
@@ -113,7 +113,7 @@ impl Session {
                 if json {
                     let mut object = as_json(&session);
                     object["created"] = json!(answer.created);
-                    return Ok(terminal::line(&object.to_string())?);
+                    return Ok(terminal::object(&object)?);
                 }
                 Ok(terminal::line(&if answer.created {
                     format!("session {} is made", session.id)
@@ -154,7 +154,7 @@ async fn list(remote: &Remote, pattern: String, as_objects: bool) -> Result<(), 
         request.page_token = page.next_page_token;
     }
     if as_objects {
-        return Ok(all.iter().try_for_each(|session| terminal::line(&as_json(session).to_string()))?);
+        return Ok(all.iter().try_for_each(|session| terminal::object(&as_json(session)))?);
     }
     let time = |time: &Option<Timestamp>| time.as_ref().map(show::second).unwrap_or_default();
     let row = |it: &Found| {

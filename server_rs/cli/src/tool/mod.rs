@@ -105,7 +105,7 @@ impl Held {
             request.page_token = page.next_page_token;
         }
         if self.json {
-            return Ok(tools.iter().try_for_each(|tool| terminal::line(&as_json(tool).to_string()))?);
+            return Ok(tools.iter().try_for_each(|tool| terminal::object(&as_json(tool)))?);
         }
         let row = |tool: &Listed| {
             let spec = tool.spec.clone().unwrap_or_default();
@@ -136,7 +136,7 @@ impl Held {
             match answer.event {
                 Some(Event::Chunk(chunk)) if self.json => {
                     let chunk = json!({"chunk": json::of(&chunk), "sequence": answer.sequence});
-                    terminal::line(&chunk.to_string())?;
+                    terminal::object(&chunk)?;
                 }
                 Some(Event::Chunk(chunk)) => terminal::others(&show::value(&chunk))?,
                 // It has said everything in its chunks.
@@ -209,14 +209,14 @@ impl Held {
                 object["attempts"] = json!(call.attempts.len());
                 object["took"] = json!(call.took.and_then(|it| Duration::try_from(it).ok()).map(|it| it.as_secs_f64()));
             }
-            terminal::line(&object.to_string())
+            terminal::object(&object)
         };
         match outcome {
             Some(Outcome::Result(result)) if self.json => Ok(told("result", json::of(&result))?),
             Some(Outcome::Result(result)) => Ok(terminal::others(&show::value(&result))?),
             Some(Outcome::Failure(failure)) => {
                 let ToolFailure { r#type: kind, bases, message, retryable, traceback } = failure;
-                let failed = format!("the tool failed: {kind}: {}", terminal::plain_lines(&message));
+                let failed = format!("the tool failed: {}: {message}", terminal::plain(&kind));
                 if self.json {
                     let failure = json!({
                         "type": kind, "bases": bases, "message": message, "retryable": retryable,

@@ -168,7 +168,7 @@ impl Held {
         let single = names.len() == 1;
         for variable in self.read(names).await? {
             let text = if self.json {
-                show::as_json(&variable).to_string()
+                terminal::json(&show::as_json(&variable))
             } else if single {
                 show::bare(&variable)
             } else {

@@ -24,7 +24,8 @@ pub fn apply(id: &SessionId, slot: &Slot, event: &Arc<Event>, windows: &Windows)
         (Body::Deleted, _) => End::Deleted,
         (Body::Expired, _) => End::Expired,
     };
-    Slot::Ended(Ended { position: event.position, at: event.time, how })
+    let lived = event.lived.max(slot.last_lived().unwrap_or_default());
+    Slot::Ended(Ended { position: event.position, at: event.time, lived, how })
 }
 
 impl State {
@@ -45,9 +46,11 @@ impl State {
             ttl,
             metadata: Arc::clone(metadata),
             last_event: event.time,
+            last_lived: event.lived,
             variables: imbl::OrdMap::new(),
             by_revision: imbl::OrdSet::new(),
             value_bytes: 0,
+            described_bytes: 0,
             histories: imbl::OrdMap::new(),
             deletions: Deletions::default(),
             log,
@@ -59,8 +62,10 @@ impl State {
         let mut next = self.clone();
         next.revision = event.position.revision;
         next.last_event = event.time;
+        // An older release writes none, and then it is the clock's.
+        next.last_lived = self.last_lived.max(event.lived);
         next.log.push(event, windows);
-        next.remembered.push(event, windows);
+        next.remembered.push(event, next.last_lived, windows);
         for change in changes {
             match &change.kind {
                 ChangeKind::Registered { spec, value } => {
@@ -99,7 +104,8 @@ impl State {
             updated_by: event.author.clone(),
             reason: Arc::clone(&event.reason),
         });
-        self.value_bytes += value.encoded_len();
+        self.value_bytes += spec.counted(value);
+        self.described_bytes += spec.described_len();
         self.by_revision.insert((variable.revision, variable.name.clone()));
         self.trim(&variable.name, Some(&variable), windows);
         self.variables.insert(variable.name.clone(), variable);
@@ -144,7 +150,8 @@ impl State {
     /// Makes the variable a thing of the past, if it is there.
     fn remove(&mut self, change: &Change) {
         if let Some(before) = self.variables.remove(&change.name) {
-            self.value_bytes -= before.value.encoded_len();
+            self.value_bytes -= before.spec.counted(&before.value);
+            self.described_bytes -= before.spec.described_len();
             self.by_revision.remove(&(before.revision, before.name.clone()));
             self.histories.entry(before.name.clone()).or_default().push(VersionRecord::from(&*before));
         }

@@ -53,6 +53,7 @@ pub(super) fn write(id: &SessionId, state: &State, write: &Write, context: &Cont
     let event = Event {
         position,
         time: context.now.max(state.last_event),
+        lived: context.lived.max(state.last_lived),
         author: context.author.clone(),
         reason: Arc::clone(&write.reason),
         idempotency: write.idempotency.clone(),
@@ -144,20 +145,22 @@ fn short(field: &str, text: &str, max: usize) -> Result<(), Error> {
 /// Whether the session may grow to what the changes make of it. Shrinking is always allowed, even above a limit that was
 /// lowered since.
 fn fit(state: &State, changes: &[Change], limits: &Limits) -> Result<(), Error> {
-    let (mut count, mut bytes) = (state.len() as u64, state.value_bytes());
+    let (mut count, mut bytes) = (state.len() as u64, state.counted_bytes());
     for change in changes {
         let before = state.variable(&change.name);
+        let described = before.map_or(0, |it| it.spec.described_len());
         let after = match &change.kind {
-            ChangeKind::Registered { value, .. } | ChangeKind::Set { value } => Some(value),
+            ChangeKind::Registered { spec, value } => Some(spec.counted(value) + spec.described_len()),
+            ChangeKind::Set { value } => Some(before.map_or(0, |it| it.spec.counted(value)) + described),
             ChangeKind::Deleted => None,
         };
         count = count + u64::from(after.is_some()) - u64::from(before.is_some());
-        bytes = bytes + after.map_or(0, Value::encoded_len) - before.map_or(0, |it| it.value.encoded_len());
+        bytes = bytes + after.unwrap_or_default() - before.map_or(0, |it| it.spec.counted(&it.value) + described);
     }
     if count > limits.variables_per_session && count > state.len() as u64 {
         return Err(Error::LimitExceeded { limit: "variables_per_session", max: limits.variables_per_session });
     }
-    if bytes > limits.session_value_bytes && bytes > state.value_bytes() {
+    if bytes > limits.session_value_bytes && bytes > state.counted_bytes() {
         return Err(Error::LimitExceeded { limit: "session_value_bytes", max: limits.session_value_bytes });
     }
     Ok(())

@@ -15,10 +15,14 @@ use crate::{
 pub struct Context<'a> {
     /// The clock; an event's time never lies before the last one's whatever it says.
     pub now: Timestamp,
+    /// The time that was lived until now; an event's never lies before the last one's.
+    pub lived: Timestamp,
     /// Who asks.
     pub author: Author,
     /// Whether they have the role admin.
     pub admin: bool,
+    /// Whether they have the role `read_secret`.
+    pub read_secret: bool,
     /// What the server accepts.
     pub limits: &'a Limits,
 }

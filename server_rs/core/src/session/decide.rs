@@ -2,24 +2,25 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::batch;
+use super::{batch, state::labels_len};
 use crate::{
     error::Error,
     session::{Answer, Body, Command, Context, Create, Decision, Event, Position, Refused, SessionId, Slot},
     variable::{MAX_LABELS, Timestamp},
 };
 
-const MIN_TTL: Duration = Duration::from_secs(1);
+/// No session lives shorter than this.
+pub(super) const MIN_TTL: Duration = Duration::from_secs(1);
 
 /// What a command does to a session: an event to commit, an answer without one, or a refusal that changes nothing.
 pub fn decide(id: &SessionId, slot: &Slot, command: &Command, context: &Context<'_>) -> Result<Decision, Refused> {
     match command {
         Command::Create(create) => Ok(start(slot, create, context)?),
-        Command::Write(write) => batch::write(id, slot.live(id, write.incarnation, context.now)?, write, context),
+        Command::Write(write) => batch::write(id, slot.live(id, write.incarnation, context.lived)?, write, context),
         Command::Delete { incarnation } => {
-            Ok(end(slot.live(id, *incarnation, context.now)?.position(), slot, Body::Deleted, context))
+            Ok(end(slot.live(id, *incarnation, context.lived)?.position(), slot, Body::Deleted, context))
         }
-        Command::Expire => Ok(end(slot.live(id, None, context.now)?.position(), slot, Body::Expired, context)),
+        Command::Expire => Ok(end(slot.live(id, None, context.lived)?.position(), slot, Body::Expired, context)),
     }
 }
 
@@ -49,6 +50,10 @@ fn start(slot: &Slot, create: &Create, context: &Context<'_>) -> Result<Decision
     if create.metadata.len() > MAX_LABELS {
         return Err(Error::invalid("metadata", format!("at most {MAX_LABELS} entries, got {}", create.metadata.len())));
     }
+    let max = context.limits.session_value_bytes;
+    if labels_len(&create.metadata) > max {
+        return Err(Error::LimitExceeded { limit: "session_value_bytes", max });
+    }
     let body = Body::Created { ttl: create.ttl, metadata: Arc::new(create.metadata.clone()) };
     let event = event(Position { incarnation: create.incarnation, revision: 1 }, slot, body, context);
     Ok(Decision::Commit { event, answer: Answer::Created { created: true } })
@@ -63,6 +68,7 @@ fn event(position: Position, slot: &Slot, body: Body, context: &Context<'_>) -> 
     Event {
         position,
         time: time(slot, context),
+        lived: context.lived.max(slot.last_lived().unwrap_or_default()),
         author: context.author.clone(),
         reason: Arc::default(),
         idempotency: None,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     session::Position,
-    value::Value,
+    value::{Value, in_steps},
     variable::{Author, Name, Spec, Timestamp},
 };
 
@@ -15,6 +15,8 @@ pub struct Event {
     pub position: Position,
     /// When.
     pub time: Timestamp,
+    /// The time that was lived until then: what windows and ttls are measured by.
+    pub lived: Timestamp,
     /// Who did it.
     pub author: Author,
     /// Why, as they said.
@@ -76,30 +78,59 @@ pub enum ChangeKind {
 }
 
 impl Change {
-    fn encoded_len(&self) -> u64 {
-        let content = match &self.kind {
-            ChangeKind::Registered { spec, value } => spec.encoded_len() + value.encoded_len(),
-            ChangeKind::Set { value } => value.encoded_len(),
-            ChangeKind::Deleted => 0,
+    fn size(&self) -> Size {
+        let (spec, values) = match &self.kind {
+            ChangeKind::Registered { spec, value } => (spec.encoded_len(), value.encoded_len()),
+            ChangeKind::Set { value } => (0, value.encoded_len()),
+            ChangeKind::Deleted => (0, 0),
         };
-        16 + self.name.len() as u64 + content
+        Size { around: 16 + self.name.len() as u64 + spec, values }
     }
 }
 
+/// About how many bytes an event takes.
+struct Size {
+    /// All but its values.
+    around: u64,
+    /// Its values.
+    values: u64,
+}
+
 impl Event {
-    /// About how many bytes it takes. The values of outcomes are those of its changes and not counted twice.
+    /// About how many bytes it takes.
     pub fn encoded_len(&self) -> u64 {
+        let Size { around, values } = self.size();
+        around + values
+    }
+
+    /// The bytes that the log counts for it. Its values count in steps: an event does not say which are secrets.
+    pub fn log_size(&self) -> u32 {
+        let Size { around, values } = self.size();
+        u32::try_from(around + in_steps(values)).unwrap_or(u32::MAX)
+    }
+
+    /// The values of outcomes are those of its changes and not counted twice.
+    fn size(&self) -> Size {
         let idempotency =
             self.idempotency.as_ref().map_or(0, |it| it.client.len() + it.key.len() + it.fingerprint.len());
         let outcomes: usize = self.outcomes.iter().map(|outcome| outcome.name.len() + 16).sum();
-        let body = match &self.body {
-            Body::Created { metadata, .. } => {
-                metadata.iter().map(|(key, value)| (key.len() + value.len() + 6) as u64).sum()
-            }
-            Body::Written(changes) => changes.iter().map(Change::encoded_len).sum(),
-            Body::Deleted | Body::Expired => 0,
+        let mut size = Size {
+            around: (64 + self.author.name.len() + self.reason.len() + idempotency + outcomes) as u64,
+            values: 0,
         };
-        (64 + self.author.name.len() + self.reason.len() + idempotency + outcomes) as u64 + body
+        match &self.body {
+            Body::Created { metadata, .. } => {
+                size.around += metadata.iter().map(|(key, value)| (key.len() + value.len() + 6) as u64).sum::<u64>();
+            }
+            Body::Written(changes) => {
+                for change in changes.iter().map(Change::size) {
+                    size.around += change.around;
+                    size.values += change.values;
+                }
+            }
+            Body::Deleted | Body::Expired => {}
+        }
+        size
     }
 }
 

@@ -6,7 +6,7 @@ use imbl::Vector;
 
 use crate::{
     config::Windows,
-    value::Value,
+    value::{Value, in_steps},
     variable::{Author, Timestamp, Variable},
 };
 
@@ -45,7 +45,9 @@ pub enum RecordKind {
 impl VersionRecord {
     fn bytes(&self) -> u64 {
         let text = self.author.name.len() + self.reason.len() + 32;
-        self.value.as_ref().map_or(0, Value::encoded_len) + text as u64
+        let value = self.value.as_ref().map_or(0, Value::encoded_len);
+        let value = if self.secret { in_steps(value) } else { value };
+        value + text as u64
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{deletions::Deletions, history::History, log::Log, remembered::Remembered};
+use super::{decide::MIN_TTL, deletions::Deletions, history::History, log::Log, remembered::Remembered};
 use crate::{
     config::Windows,
     session::{Forgotten, Incarnation, Original, RecordKind, SessionId, State, VersionRecord},
-    variable::{Name, Spec, Timestamp, Variable},
+    value::Value,
+    variable::{MAX_LABELS, Name, Spec, Timestamp, Variable},
 };
 
 /// What a home keeps of a live session at one revision.
@@ -24,6 +25,8 @@ pub struct Kept {
     pub metadata: Arc<BTreeMap<String, String>>,
     /// When the newest event happened.
     pub last_event: Timestamp,
+    /// The time that was lived until then.
+    pub last_lived: Timestamp,
     /// What is known of the deletions that are no longer remembered.
     pub forgotten: Forgotten,
     /// What the variables are, apart from their values.
@@ -34,6 +37,83 @@ pub struct Kept {
     pub writes: Vec<Original>,
     /// The bytes of each of the newest events, a contiguous run up to the revision; may be empty.
     pub log: Vec<u32>,
+}
+
+impl Kept {
+    /// No revision and no version that comes from elsewhere is above this, 2^62: as many more fit into what a home counts
+    /// with, 63 bits.
+    pub const MOST: u64 = 1 << 62;
+    /// The end of the year 9999, in microseconds: the last moment that protobuf can write.
+    pub const LAST_MOMENT: Timestamp = Timestamp(253_402_300_799_999_999);
+    /// 10,000 years of 365.25 days: the longest span that protobuf can write.
+    const LONGEST_TTL: Duration = Duration::from_secs(315_576_000_000);
+
+    /// This session as a server could have made it, if it comes from elsewhere: with each value as its spec takes it. Says
+    /// what a server could not go on from.
+    pub fn of_elsewhere(mut self) -> Result<Self, String> {
+        self.check_counts()?;
+        self.check_times()?;
+        if self.metadata.len() > MAX_LABELS {
+            return Err(format!("it has {} labels, and at most {MAX_LABELS} are allowed", self.metadata.len()));
+        }
+        for (name, spec) in &self.specs {
+            spec.validate().map_err(|error| format!("variable {:?}: {error}", &**name))?;
+            let newest = self.versions.get_mut(name).and_then(|versions| versions.last_mut());
+            if let Some(value) = newest.and_then(|newest| newest.value.as_mut()) {
+                *value = spec.accept(name, std::mem::replace(value, Value::Null)).map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(self)
+    }
+
+    fn check_counts(&self) -> Result<(), String> {
+        let most = Self::MOST;
+        if !(1..=most).contains(&self.revision) {
+            return Err(format!("its revision is {}; it has to be 1 to {most}", self.revision));
+        }
+        let Forgotten { revision, version } = self.forgotten;
+        if revision > self.revision {
+            return Err(format!(
+                "it has forgotten a deletion of revision {revision}, and is at revision {}",
+                self.revision
+            ));
+        }
+        if version > most {
+            return Err(format!("it has forgotten a version {version}; versions go up to {most}"));
+        }
+        for (name, record) in self.records() {
+            if !(1..=most).contains(&record.version) {
+                return Err(format!("{name:?} has a version {}; it has to be 1 to {most}", record.version));
+            }
+            if !(1..=self.revision).contains(&record.revision) {
+                let (of, at) = (record.revision, self.revision);
+                return Err(format!(
+                    "version {} of {name:?} is of revision {of}, and the session is at {at}",
+                    record.version
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_times(&self) -> Result<(), String> {
+        let late = |time: Timestamp| time > Self::LAST_MOMENT;
+        if late(self.created_at) || late(self.last_event) {
+            return Err("it began or changed after the year 9999, which no client can read".into());
+        }
+        if let Some((name, record)) = self.records().find(|(_, record)| late(record.time)) {
+            return Err(format!("version {} of {name:?} is from after the year 9999", record.version));
+        }
+        match self.ttl.filter(|ttl| !(MIN_TTL..=Self::LONGEST_TTL).contains(ttl)) {
+            Some(ttl) => Err(format!("its ttl is {} s; it has to be 1 to 315576000000 s, or none", ttl.as_secs_f64())),
+            None => Ok(()),
+        }
+    }
+
+    /// All versions, with the name they are of.
+    fn records(&self) -> impl Iterator<Item = (&str, &VersionRecord)> {
+        self.versions.iter().flat_map(|(name, records)| records.iter().map(|record| (&**name, record)))
+    }
 }
 
 impl State {
@@ -47,13 +127,15 @@ impl State {
             ttl: kept.ttl,
             metadata: kept.metadata,
             last_event: kept.last_event,
+            last_lived: kept.last_lived,
             variables: imbl::OrdMap::new(),
             by_revision: imbl::OrdSet::new(),
             value_bytes: 0,
+            described_bytes: 0,
             histories: imbl::OrdMap::new(),
             deletions: Deletions::after(kept.forgotten),
             log: Log::unheld(kept.log, windows),
-            remembered: Remembered::restore(kept.writes, kept.last_event, windows),
+            remembered: Remembered::restore(kept.writes, kept.last_lived, windows),
         };
         for (name, versions) in kept.versions {
             state.put_back(name, versions, &mut kept.specs, windows)?;
@@ -91,7 +173,8 @@ impl State {
             }
             (Some(value), kind @ (RecordKind::Registered | RecordKind::Set)) => {
                 let spec = specs.remove(&name).ok_or_else(|| format!("variable {:?} has no spec", &*name))?;
-                self.value_bytes += value.encoded_len();
+                self.value_bytes += spec.counted(&value);
+                self.described_bytes += spec.described_len();
                 let variable = Arc::new(Variable {
                     name: name.clone(),
                     spec,
@@ -128,6 +211,7 @@ impl State {
             ttl: self.ttl,
             metadata: Arc::clone(&self.metadata),
             last_event: self.last_event,
+            last_lived: self.last_lived,
             forgotten: self.forgotten(),
             specs: specs.collect(),
             versions: names.map(|name| (name.clone(), oldest_first(name))).collect(),

@@ -97,10 +97,3 @@ impl Log {
         }
     }
 }
-
-impl Event {
-    /// The bytes that the log counts for it.
-    pub fn log_size(&self) -> u32 {
-        u32::try_from(self.encoded_len()).unwrap_or(u32::MAX)
-    }
-}

@@ -31,7 +31,7 @@ pub use command::{Action, Answer, Command, Context, Create, Decision, Operation,
 pub use decide::decide;
 pub use deletions::Forgotten;
 pub use event::{Body, Change, ChangeKind, Event, Idempotency, Outcome};
-pub use filter::{Filter, Glob};
+pub use filter::Filter;
 pub use history::{RecordKind, VersionRecord};
 pub use identity::{Incarnation, Position, SessionId};
 pub use kept::Kept;

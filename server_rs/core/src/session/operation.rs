@@ -1,10 +1,16 @@
 //! Checks one operation against the variable before the batch and computes its result.
+//!
+//! Invariant: for a caller without `read_secret`, neither whether an operation is refused, nor why, nor what it changes
+//! depends on the value of a secret. So what computes on a secret takes that role, and a write of an equal value counts
+//! as a change. A secret stops being one only by an admin's hand: by a registration with `replace`, or by its deletion,
+//! after which the name is free once that is no longer remembered.
 
 use std::sync::Arc;
 
 use snakepit_fault::injected;
 
 use crate::{
+    access::Role,
     error::Error,
     session::{Action, ChangeKind, Context, Operation, SessionId, State},
     value::{MAX_EXACT_INTEGER, Value},
@@ -54,6 +60,9 @@ pub(super) fn plan(
     if current.spec.read_only {
         return Err(Error::VariableReadOnly { variable: name.shared() });
     }
+    if current.spec.secret {
+        takes(&operation.action, context)?;
+    }
     match &operation.action {
         Action::Register { .. } | Action::Delete => {
             Ok(Planned { version: current.version + 1, value: None, change: Some(ChangeKind::Deleted) })
@@ -83,7 +92,7 @@ fn register(
     context: &Context<'_>,
 ) -> Result<Planned, Error> {
     if replace && !context.admin {
-        return Err(Error::PermissionDenied { role: "admin", session: None });
+        return Err(denied(Role::Admin));
     }
     let name = &operation.name;
     let current = state.variable(name);
@@ -96,12 +105,12 @@ fn register(
     }
     // Whoever goes on setting the name believes it to be a secret.
     if current.is_none() && !spec.secret && state.was_secret(name) && !context.admin {
-        return Err(Error::PermissionDenied { role: "admin", session: None });
+        return Err(denied(Role::Admin));
     }
     spec.validate()?;
     let value = spec.accept(name, value.clone())?;
     small(spec.encoded_len().max(value.encoded_len()), context)?;
-    if let Some(same) = current.filter(|current| current.spec == *spec && current.value == value) {
+    if let Some(same) = current.filter(|current| current.spec == *spec && is_unchanged(current, &value, context)) {
         return Ok(Planned { version: same.version, value: None, change: None });
     }
     let change = Some(ChangeKind::Registered { spec: Arc::clone(spec), value });
@@ -115,10 +124,38 @@ fn update(current: &Variable, value: Value, report: Report, context: &Context<'_
         Report::Nothing => None,
         Report::Value => Some(value.clone()),
     };
-    if value == current.value {
+    if is_unchanged(current, &value, context) {
         return Ok(Planned { version: current.version, value: reported, change: None });
     }
     Ok(Planned { version: current.version + 1, value: reported, change: Some(ChangeKind::Set { value }) })
+}
+
+/// What an operation on a secret takes besides `write`.
+fn takes(action: &Action, context: &Context<'_>) -> Result<(), Error> {
+    match action {
+        // Whether it is refused, and what it comes to, would tell about the value. So would that of an earlier version.
+        Action::Increment(_) | Action::Append(_) | Action::Rollback { .. } if !context.read_secret => {
+            Err(denied(Role::ReadSecret))
+        }
+        // Whoever goes on setting the name believes it to be a secret, and deletions are not remembered for ever.
+        Action::Delete if !context.admin => Err(denied(Role::Admin)),
+        Action::Increment(_)
+        | Action::Append(_)
+        | Action::Rollback { .. }
+        | Action::Delete
+        | Action::Set(_)
+        | Action::Register { .. } => Ok(()),
+    }
+}
+
+fn denied(role: Role) -> Error {
+    Error::PermissionDenied { role: role.name(), session: None }
+}
+
+/// Whether a variable is left as it is by a value. Of a secret only those who may read it are told: for others each
+/// write is a change, and no guess is confirmed.
+fn is_unchanged(current: &Variable, value: &Value, context: &Context<'_>) -> bool {
+    (context.read_secret || injected!(ConfirmGuess) || !current.spec.secret) && current.value == *value
 }
 
 fn small(bytes: u64, context: &Context<'_>) -> Result<(), Error> {

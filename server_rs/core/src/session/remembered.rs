@@ -1,4 +1,9 @@
 //! Committed writes by idempotency key, so that a repeat is answered as the original was.
+//!
+//! **Invariant.** A write is forgotten only after [`Windows::idempotency_age`] of *lived* time, or when that many newer ones
+//! have come: not because the wall clock was set forward, nor because there was no server, or it was stopped, meanwhile.
+//! What is forgotten follows from the events alone, each of which says the time that was lived until then, so every
+//! replay of them, here or elsewhere, forgets the same.
 
 use std::sync::Arc;
 
@@ -7,7 +12,7 @@ use imbl::{OrdMap, Vector};
 use crate::{
     config::Windows,
     session::{Event, Idempotency, Outcome},
-    value::Value,
+    value::{Value, in_steps},
     variable::Timestamp,
 };
 
@@ -27,6 +32,8 @@ pub struct Original {
     pub outcomes: Arc<[Outcome]>,
     /// When.
     pub time: Timestamp,
+    /// The time that was lived until then.
+    pub lived: Timestamp,
 }
 
 impl Original {
@@ -37,12 +44,13 @@ impl Original {
             revision: event.position.revision,
             outcomes: Arc::clone(&event.outcomes),
             time: event.time,
+            lived: event.lived,
         }
     }
 
-    /// The bytes of the values it holds on to.
+    /// The bytes of the values it holds on to, in steps: one may be a secret's.
     fn bytes(&self) -> u64 {
-        self.outcomes.iter().filter_map(|outcome| outcome.value.as_deref()).map(Value::encoded_len).sum()
+        in_steps(self.outcomes.iter().filter_map(|outcome| outcome.value.as_deref()).map(Value::encoded_len).sum())
     }
 
     fn without_values(&self) -> Self {
@@ -80,18 +88,18 @@ impl Remembered {
         self.writes.get(index).map(|original| &**original)
     }
 
-    pub(super) fn push(&mut self, event: &Event, windows: &Windows) {
+    pub(super) fn push(&mut self, event: &Event, lived: Timestamp, windows: &Windows) {
         if let Some(idempotency) = &event.idempotency {
             self.remember(Original::of(event, idempotency));
         }
-        self.trim(event.time, windows);
+        self.trim(lived, windows);
     }
 
-    /// The same writes under these windows, as of `now`.
-    pub(super) fn restore(writes: impl IntoIterator<Item = Original>, now: Timestamp, windows: &Windows) -> Self {
+    /// The same writes under these windows, when so much time was lived.
+    pub(super) fn restore(writes: impl IntoIterator<Item = Original>, lived: Timestamp, windows: &Windows) -> Self {
         let mut remembered = Self::default();
         writes.into_iter().for_each(|original| remembered.remember(original));
-        remembered.trim(now, windows);
+        remembered.trim(lived, windows);
         remembered
     }
 
@@ -112,9 +120,9 @@ impl Remembered {
         self.writes.push_back(Arc::new(original));
     }
 
-    fn trim(&mut self, now: Timestamp, windows: &Windows) {
+    fn trim(&mut self, lived: Timestamp, windows: &Windows) {
         while let Some(oldest) = self.writes.front()
-            && (self.writes.len() > windows.idempotency_writes || now.since(oldest.time) > windows.idempotency_age)
+            && (self.writes.len() > windows.idempotency_writes || lived.since(oldest.lived) > windows.idempotency_age)
         {
             // Under a greater window than the one it was decided under, a key can occur again; the newer one counts.
             let (key, bytes) = (oldest.key(), oldest.bytes());

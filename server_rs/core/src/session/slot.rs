@@ -27,6 +27,8 @@ pub struct Ended {
     pub position: Position,
     /// When it ended.
     pub at: Timestamp,
+    /// The time that was lived until then.
+    pub lived: Timestamp,
     /// How it ended.
     pub how: End,
 }
@@ -44,15 +46,15 @@ impl Ended {
     /// How long an expired id answers `SESSION_EXPIRED`.
     pub const REMEMBERED: Duration = Duration::from_secs(86_400);
 
-    /// Whether by `now` the id stands for nothing any more, so that the slot may be vacated. A deleted session is kept
+    /// Whether the id, when so much time was lived, stands for nothing any more, so that the slot may be vacated. A deleted session is kept
     /// as long as an expired one, to recognise its incarnation.
-    pub fn is_forgotten(&self, now: Timestamp) -> bool {
-        now.since(self.at) >= Self::REMEMBERED
+    pub fn is_forgotten(&self, lived: Timestamp) -> bool {
+        lived.since(self.lived) >= Self::REMEMBERED
     }
 
-    fn error(&self, id: &SessionId, now: Timestamp) -> Error {
+    fn error(&self, id: &SessionId, lived: Timestamp) -> Error {
         match self.how {
-            End::Expired if !self.is_forgotten(now) => Error::SessionExpired { session: id.shared() },
+            End::Expired if !self.is_forgotten(lived) => Error::SessionExpired { session: id.shared() },
             End::Expired | End::Deleted => Error::SessionNotFound { session: id.shared() },
         }
     }
@@ -60,14 +62,23 @@ impl Ended {
 
 impl Slot {
     /// The live session, in the life meant. `SESSION_NOT_FOUND`, or `SESSION_EXPIRED` also for another life.
-    pub fn live(&self, id: &SessionId, meant: Option<Incarnation>, now: Timestamp) -> Result<&Arc<State>, Error> {
+    pub fn live(&self, id: &SessionId, meant: Option<Incarnation>, lived: Timestamp) -> Result<&Arc<State>, Error> {
         match self {
             Self::Vacant => Err(Error::SessionNotFound { session: id.shared() }),
-            Self::Ended(ended) => Err(ended.error(id, now)),
+            Self::Ended(ended) => Err(ended.error(id, lived)),
             Self::Live(state) if meant.is_some_and(|meant| meant != state.incarnation) => {
                 Err(Error::SessionExpired { session: id.shared() })
             }
             Self::Live(state) => Ok(state),
+        }
+    }
+
+    /// The time that was lived until its newest event.
+    pub fn last_lived(&self) -> Option<Timestamp> {
+        match self {
+            Self::Vacant => None,
+            Self::Live(state) => Some(state.last_lived),
+            Self::Ended(ended) => Some(ended.lived),
         }
     }
 

@@ -28,9 +28,15 @@ pub struct State {
     pub metadata: Arc<BTreeMap<String, String>>,
     /// When its newest event happened.
     pub last_event: Timestamp,
+    /// The time that was lived until then.
+    pub last_lived: Timestamp,
     pub(super) variables: OrdMap<Name, Arc<Variable>>,
     pub(super) by_revision: OrdSet<(u64, Name)>,
     pub(super) value_bytes: u64,
+    /// The bytes of what was said of the variables: [`Spec::described_len`].
+    ///
+    /// [`Spec::described_len`]: crate::variable::Spec::described_len
+    pub(super) described_bytes: u64,
     pub(super) histories: OrdMap<Name, History>,
     pub(super) deletions: Deletions,
     pub(super) log: Log,
@@ -53,9 +59,15 @@ impl State {
         self.variables.is_empty()
     }
 
-    /// The encoded bytes of all current values.
+    /// The bytes that all current values count for.
     pub fn value_bytes(&self) -> u64 {
         self.value_bytes
+    }
+
+    /// What the limit `session_value_bytes` counts: the current values, what was said of the variables, and the session's
+    /// own labels. Descriptions and labels stay on the disk as long as values do.
+    pub fn counted_bytes(&self) -> u64 {
+        self.value_bytes + self.described_bytes + labels_len(&self.metadata)
     }
 
     /// How many of its events are held in memory.
@@ -116,4 +128,9 @@ impl State {
     pub(super) fn next_version(&self, name: &str) -> u64 {
         self.variable(name).map_or_else(|| self.deletions.next_version(name), |variable| variable.version + 1)
     }
+}
+
+/// The bytes of a session's labels.
+pub(super) fn labels_len(metadata: &BTreeMap<String, String>) -> u64 {
+    metadata.iter().map(|(key, value)| (key.len() + value.len() + 6) as u64).sum()
 }

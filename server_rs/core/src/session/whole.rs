@@ -8,8 +8,10 @@ use crate::session::{RecordKind, State};
 
 /// Panics if they do not.
 pub fn check(state: &State) {
-    let bytes: u64 = state.variables().map(|it| it.value.encoded_len()).sum();
+    let bytes: u64 = state.variables().map(|it| it.spec.counted(&it.value)).sum();
     assert_eq!(state.value_bytes(), bytes);
+    let described: u64 = state.variables().map(|it| it.spec.described_len()).sum();
+    assert_eq!(state.described_bytes, described);
     let by_name: BTreeSet<_> = state.variables().map(|it| (it.revision, it.name.clone())).collect();
     let by_revision: BTreeSet<_> = state.by_revision.iter().cloned().collect();
     assert_eq!(by_name, by_revision);

@@ -16,7 +16,10 @@ pub struct Session {
     pub id: SessionId,
     pub slot: Slot,
     pub now: Timestamp,
+    /// How much of the time until now was not lived.
+    pub suspended: Duration,
     pub admin: bool,
+    pub read_secret: bool,
     pub limits: Limits,
     pub windows: Windows,
     pub events: Vec<Arc<Event>>,
@@ -28,7 +31,9 @@ impl Session {
             id: SessionId::parse("s").unwrap(),
             slot: Slot::Vacant,
             now: Timestamp(1_000_000),
+            suspended: Duration::ZERO,
             admin: true,
+            read_secret: true,
             limits: Limits::default(),
             windows: Windows::default(),
             events: Vec::new(),
@@ -49,7 +54,9 @@ impl Session {
 
     pub fn run(&mut self, command: &Command) -> Result<Answer, Refused> {
         let author = Author { name: "ann".into(), verified: true };
-        let context = Context { now: self.now, author, admin: self.admin, limits: &self.limits };
+        let lived = Timestamp(self.now.0.saturating_sub(u64::try_from(self.suspended.as_micros()).unwrap_or(u64::MAX)));
+        let (admin, read_secret) = (self.admin, self.read_secret);
+        let context = Context { now: self.now, lived, author, admin, read_secret, limits: &self.limits };
         match decide(&self.id, &self.slot, command, &context)? {
             Decision::Answer(answer) => Ok(answer),
             Decision::Commit { event, answer } => {

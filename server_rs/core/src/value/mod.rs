@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 
 pub use array::{Dtype, NdArray};
+pub(crate) use size::in_steps;
 
 /// How deep lists and maps may nest; a list of scalars is 1 deep. Protobuf parsers give up at 100 messages inside each
 /// other, and a level of a map is three, with an array at the bottom and up to five messages around the value.

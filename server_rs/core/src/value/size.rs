@@ -1,5 +1,7 @@
 //! How big and how deep a value is.
 
+use snakepit_fault::injected;
+
 use super::{NdArray, Value};
 
 /// The bytes of a protobuf varint.
@@ -15,6 +17,18 @@ pub fn delimited(len: u64) -> u64 {
 /// The same, if proto3 omits it when empty.
 pub fn omitted_if_empty(len: u64) -> u64 {
     if len == 0 { 0 } else { delimited(len) }
+}
+
+/// The steps in which sizes count wherever it shows what they add up to: a limit that is reached, a history or a log that
+/// ends. A smaller secret is not told from another one by it.
+const STEP: u64 = 512;
+
+/// So many bytes, up to the next step.
+pub fn in_steps(bytes: u64) -> u64 {
+    if injected!(ExactSizes) {
+        return bytes;
+    }
+    bytes.next_multiple_of(STEP)
 }
 
 impl NdArray {

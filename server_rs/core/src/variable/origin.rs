@@ -11,7 +11,8 @@ pub struct Author {
     pub verified: bool,
 }
 
-/// Microseconds since 1970, UTC.
+/// Microseconds since 1970, UTC. Of time that was lived: microseconds that count only while a server ran, from the moment
+/// on at which the first of them began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::sharing::InUse;
 use crate::{
     error::Error,
+    value::{Value, in_steps},
     variable::{Constraints, Type},
 };
 
@@ -66,9 +67,20 @@ impl Spec {
         self.constraints.validate()
     }
 
+    /// The bytes of what was said of it: description, labels and constraints.
+    pub fn described_len(&self) -> u64 {
+        let labels: usize = self.metadata.iter().map(|(key, value)| key.len() + value.len() + 6).sum();
+        (self.description.len() + labels) as u64 + self.constraints.encoded_len()
+    }
+
+    /// The bytes that a value of such a variable counts for. Those of a secret count in steps.
+    pub fn counted(&self, value: &Value) -> u64 {
+        let bytes = value.encoded_len();
+        if self.secret { in_steps(bytes) } else { bytes }
+    }
+
     /// About how many bytes it takes.
     pub fn encoded_len(&self) -> u64 {
-        let labels: usize = self.metadata.iter().map(|(key, value)| key.len() + value.len() + 6).sum();
-        (self.description.len() + labels + 16) as u64 + self.constraints.encoded_len()
+        self.described_len() + 16
     }
 }

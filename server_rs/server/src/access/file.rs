@@ -2,6 +2,7 @@
 
 use std::{
     fmt, fs,
+    io::Read as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -14,6 +15,9 @@ use super::Tokens;
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// No token file is greater: some thousands of tokens take as much.
+const MOST: u64 = 1024 * 1024;
 
 /// A file of tokens that may change while they are used. Clones share it.
 #[derive(Clone)]
@@ -37,7 +41,7 @@ impl TokenFile {
     /// Reads the file; a sentence that says what is wrong with it otherwise.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, String> {
         let path = path.into();
-        let content = read(&path)?;
+        let content = read_token_file(&path)?;
         let tokens = parse(&path, &content)?;
         let seen = Mutex::new(Seen { settled: content, fresh: None });
         Ok(Self(Arc::new(Inner { path, tokens: watch::Sender::new(Arc::new(tokens)), seen })))
@@ -50,8 +54,14 @@ impl TokenFile {
 
     /// Reads the file again. If it cannot be used, the tokens stay as they are; an error says why.
     pub fn reload(&self) -> Result<(), String> {
-        let content = read(&self.0.path)?;
+        let content = read_token_file(&self.0.path)?;
         self.settle(content)
+    }
+
+    /// The file's content, off the runtime's threads: its disk may be slow, or gone.
+    async fn look(&self) -> Result<Vec<u8>, String> {
+        let path = self.0.path.clone();
+        tokio::task::spawn_blocking(move || read_token_file(&path)).await.unwrap_or_else(|ended| Err(ended.to_string()))
     }
 
     fn settle(&self, content: Vec<u8>) -> Result<(), String> {
@@ -75,7 +85,7 @@ impl TokenFile {
         let mut missing = false;
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let content = match read(&self.0.path) {
+            let content = match self.look().await {
                 Ok(content) => content,
                 Err(problem) => {
                     if !std::mem::replace(&mut missing, true) {
@@ -92,8 +102,12 @@ impl TokenFile {
     }
 
     /// Reads the file again, and logs how that went.
-    pub fn reload_and_log(&self) {
-        self.log(self.reload());
+    pub async fn reload_and_log(&self) {
+        let reloaded = match self.look().await {
+            Ok(content) => self.settle(content),
+            Err(problem) => Err(problem),
+        };
+        self.log(reloaded);
     }
 
     fn log(&self, reloaded: Result<(), String>) {
@@ -123,8 +137,49 @@ impl fmt::Debug for TokenFile {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| format!("the token file {} cannot be read: {error}", path.display()))
+/// The content of a token file, if it is a file and of a size that one may have. Does not wait for what is none: a pipe that
+/// nobody writes to would never end, nor would a device.
+pub fn read_token_file(path: &Path) -> Result<Vec<u8>, String> {
+    let wrong = |problem: String| format!("the token file {} cannot be read: {problem}", path.display());
+    let cannot = |error: std::io::Error| wrong(error.to_string());
+    let is_a_file = |metadata: &fs::Metadata| {
+        let kind = metadata.file_type();
+        if kind.is_file() { Ok(()) } else { Err(wrong(format!("it is {}; give a file", described(kind)))) }
+    };
+    // Before it is opened, because opening does something to some devices; and after, because it may be another one by then.
+    is_a_file(&fs::metadata(path).map_err(cannot)?)?;
+    let mut options = fs::OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits().cast_signed());
+    }
+    let file = options.open(path).map_err(cannot)?;
+    is_a_file(&file.metadata().map_err(cannot)?)?;
+    let mut content = Vec::new();
+    file.take(MOST + 1).read_to_end(&mut content).map_err(cannot)?;
+    if content.len() as u64 > MOST {
+        return Err(wrong(format!("it has more than {MOST} bytes; take out the tokens that nobody uses")));
+    }
+    Ok(content)
+}
+
+fn described(kind: fs::FileType) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt as _;
+        if kind.is_fifo() {
+            return "a pipe";
+        }
+        if kind.is_socket() {
+            return "a socket";
+        }
+        if kind.is_char_device() || kind.is_block_device() {
+            return "a device";
+        }
+    }
+    if kind.is_dir() { "a directory" } else { "no file" }
 }
 
 fn parse(path: &Path, content: &[u8]) -> Result<Tokens, String> {

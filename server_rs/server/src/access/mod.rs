@@ -5,5 +5,5 @@ mod file;
 mod tests;
 mod tokens;
 
-pub use file::TokenFile;
+pub use file::{TokenFile, read_token_file};
 pub use tokens::{Digest, NewToken, TokenError, Tokens};

@@ -7,7 +7,7 @@ use serde::{Deserialize, de::Error as _};
 use sha2::{Digest as _, Sha256};
 use snakepit_core::{
     access::{Principal, Role},
-    session::Glob,
+    glob::Glob,
 };
 use subtle::ConstantTimeEq as _;
 use toml::Spanned;

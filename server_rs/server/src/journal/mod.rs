@@ -47,8 +47,15 @@ pub struct Recovered {
     pub session: SessionId,
     /// What it stands for.
     pub slot: Slot,
-    /// When the session was last used other than by an event, as far as that was saved.
+    /// When the session was last used other than by an event, in time that was lived, as far as that was saved.
     pub touched: Timestamp,
+}
+
+impl Recovered {
+    /// The time that was lived until the newest of it.
+    pub fn lived(&self) -> Timestamp {
+        self.touched.max(self.slot.last_lived().unwrap_or_default())
+    }
 }
 
 /// A use of a session that is no event: it slides the ttl.
@@ -58,7 +65,7 @@ pub struct Touch {
     pub session: SessionId,
     /// Which life's.
     pub incarnation: Incarnation,
-    /// When.
+    /// When, in time that was lived.
     pub at: Timestamp,
 }
 

@@ -1,5 +1,7 @@
 //! How a worker introduces itself.
 
+use std::sync::Arc;
+
 use snakepit_core::error::Error;
 use snakepit_proto::{Refusal, v1::WorkerHello};
 
@@ -7,10 +9,11 @@ use super::convert;
 use crate::{
     service::{context::Serving, middleware::caller::Caller},
     store::Watcher,
-    tool::{NewWorker, Scope},
+    tool::{Connection, NewWorker, Scope},
 };
 
 const MAX_LABEL: usize = 256;
+const MAX_INSTANCE: usize = 64;
 const MAX_CONCURRENCY: u32 = 10_000;
 
 /// The worker that says hello, and a watch over its session if it is for one.
@@ -38,6 +41,10 @@ pub(super) async fn parse(
     if hello.label.chars().count() > MAX_LABEL {
         return Err(Error::invalid("label", format!("takes at most {MAX_LABEL} characters")).into());
     }
+    if hello.instance.len() > MAX_INSTANCE {
+        let problem = format!("takes at most {MAX_INSTANCE} bytes, got {}", hello.instance.len());
+        return Err(Error::invalid("instance", problem).into());
+    }
     let (scope, watcher) = match session {
         None => (Scope::Global, None),
         Some(id) => {
@@ -48,5 +55,8 @@ pub(super) async fn parse(
         }
     };
     let (id, label) = (hello.worker_id.into(), hello.label.into());
-    Ok((NewWorker { id, label, scope, max: hello.max_concurrency as usize }, watcher))
+    let connection = Connection { instance: hello.instance, generation: hello.generation };
+    // Who is not known is nobody's: without tokens and certificates all are the same.
+    let owner = caller.principal.verified.then(|| Arc::clone(&caller.principal.name));
+    Ok((NewWorker { id, owner, label, scope, max: hello.max_concurrency as usize, connection }, watcher))
 }

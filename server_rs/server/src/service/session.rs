@@ -3,7 +3,8 @@ use std::{sync::Arc, time::Duration};
 use snakepit_core::{
     access::Role,
     error::Error,
-    session::{Create, Glob, Incarnation, SessionId},
+    glob::Glob,
+    session::{Create, Incarnation, SessionId},
     variable::MAX_LABELS,
 };
 use snakepit_proto::{

@@ -2,12 +2,7 @@ use std::{pin::Pin, sync::Arc};
 
 use async_stream::try_stream;
 use futures_util::Stream;
-use snakepit_core::{
-    error::Error,
-    session::{Glob, SessionId},
-    value::Value,
-    variable::Name,
-};
+use snakepit_core::{error::Error, glob::Glob, session::SessionId, value::Value, variable::Name};
 use snakepit_proto::{
     Refusal,
     v1::{

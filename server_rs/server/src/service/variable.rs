@@ -4,7 +4,8 @@ use prost::Message;
 use snakepit_core::{
     access::Role,
     error::Error,
-    session::{Glob, Outcome, SessionId, State},
+    glob::Glob,
+    session::{Outcome, SessionId, State},
     variable::Name,
 };
 use snakepit_proto::{
@@ -53,7 +54,7 @@ impl VariableService for Variables {
             convert::outcomes(&written.outcomes, |_| false, secrets)
         } else {
             // Adding nothing to a secret is no way to read it.
-            let view = self.0.store.session(&id, None).await.ok();
+            let view = self.0.store.session(&id, Some(written.position.incarnation)).await.ok();
             // A repeat may tell of a version that was a secret's before the variable was declared anew. What is no longer
             // kept may have been one.
             let secret = |outcome: &Outcome| {
@@ -162,7 +163,9 @@ impl VariableService for Variables {
         let new_names: Vec<&str> = request.new_names.iter().map(String::as_str).collect();
         let sync = state.sync(known, &names, &new_names);
         let max = self.0.store.limits().message_bytes;
-        if sync.changed.iter().map(|variable| variable.value.encoded_len()).sum::<u64>() > max {
+        // What is withheld takes no room, and must not show in what is left.
+        let shown = sync.changed.iter().filter(|variable| secrets || !variable.spec.secret);
+        if shown.map(|variable| variable.value.encoded_len()).sum::<u64>() > max {
             return Err(too_big(&state, max).into());
         }
         let response = convert::sync(state.position(), sync, secrets);

@@ -142,7 +142,7 @@ impl Follow {
                 };
                 known = Some(position.revision);
                 if first || sync.full || !sync.changed.is_empty() || !sync.absent.is_empty() {
-                    for (changed, partial) in parts(std::mem::take(&mut sync.changed)) {
+                    for (changed, partial) in parts(std::mem::take(&mut sync.changed), self.secrets) {
                         let part = Sync { full: sync.full, changed, absent: std::mem::take(&mut sync.absent) };
                         let told = Told::Latest(convert::sync(position, part, self.secrets));
                         yield self.tell(position.revision, told, partial);
@@ -169,7 +169,7 @@ impl Follow {
                     cursor.revision = state.revision;
                     state.variables().filter(|variable| filter.matches(&variable.name)).cloned().collect()
                 };
-                for (part, partial) in parts(all) {
+                for (part, partial) in parts(all, self.secrets) {
                     let variables = part.iter().map(|variable| convert::variable(variable, self.secrets)).collect();
                     yield self.tell(cursor.revision, Told::Snapshot(Snapshot { variables }), partial);
                 }

@@ -61,7 +61,7 @@ pub(super) async fn open(
     };
     let (new, watcher) = hello::parse(serving, caller, hello).await?;
     let scope = new.scope.clone();
-    let (joined, told) = serving.tools.join(new);
+    let (joined, told) = serving.tools.join(new)?;
     let (end, ended) = oneshot::channel();
     let (answers, answered) = mpsc::channel(ANSWERS);
     let silence = serving.heartbeat * SILENT_BEATS;

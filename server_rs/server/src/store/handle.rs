@@ -29,9 +29,10 @@ pub(crate) struct Handle {
     pending: Mutex<Pending>,
     /// What is durable, and all that readers see. Written by the committer alone.
     published: watch::Sender<Published>,
-    /// When the session was last used other than by a committed event, in microseconds.
+    /// When the session was last used other than by a committed event, in microseconds that were lived: a ttl runs out by
+    /// them, so that nobody's session expires while the server cannot be reached because it is stopped.
     touched: AtomicU64,
-    /// The newest use that is known to be saved, in microseconds.
+    /// The newest use that is known to be saved, in the same.
     saved: AtomicU64,
     /// Open watches. Raised under the lock of `pending`, so that expiry is decided once.
     watchers: AtomicUsize,
@@ -141,10 +142,10 @@ impl Handle {
     }
 
     /// The published state with less in memory, if it could do with less and nobody has written for a while.
-    pub(crate) fn at_rest(&self, now: Timestamp) -> Option<Arc<State>> {
+    pub(crate) fn at_rest(&self, lived: Timestamp) -> Option<Arc<State>> {
         let published = self.published.borrow();
         match &published.slot {
-            Slot::Live(state) if now.since(state.last_event) >= REST => state.at_rest().map(Arc::new),
+            Slot::Live(state) if lived.since(state.last_lived) >= REST => state.at_rest().map(Arc::new),
             Slot::Live(_) | Slot::Vacant | Slot::Ended(_) => None,
         }
     }
@@ -192,24 +193,24 @@ impl Handle {
     }
 
     /// Slides the ttl, unless the session is already due to expire.
-    pub(crate) fn touch(&self, now: Timestamp) -> bool {
+    pub(crate) fn touch(&self, lived: Timestamp) -> bool {
         let pending = self.pending.lock();
-        let alive = !self.due(&pending.slot, now);
+        let alive = !self.due(&pending.slot, lived);
         if alive {
-            self.used(now);
+            self.used(lived);
         }
         alive
     }
 
     /// Slides the ttl of a session that is known not to be due: the caller holds the lock.
-    pub(crate) fn used(&self, now: Timestamp) {
-        self.touched.fetch_max(now.0, Ordering::SeqCst);
+    pub(crate) fn used(&self, lived: Timestamp) {
+        self.touched.fetch_max(lived.0, Ordering::SeqCst);
     }
 
     /// Opens a watch unless there are `most`, or the session is due.
-    pub(crate) fn enter_watch(&self, most: u64, now: Timestamp) -> Result<bool, u64> {
+    pub(crate) fn enter_watch(&self, most: u64, lived: Timestamp) -> Result<bool, u64> {
         let pending = self.pending.lock();
-        if self.due(&pending.slot, now) {
+        if self.due(&pending.slot, lived) {
             return Ok(false);
         }
         if self.watchers.load(Ordering::SeqCst) as u64 >= most {
@@ -220,31 +221,31 @@ impl Handle {
     }
 
     /// Closes a watch; the ttl counts from here.
-    pub(crate) fn leave_watch(&self, now: Timestamp) {
-        self.used(now);
+    pub(crate) fn leave_watch(&self, lived: Timestamp) {
+        self.used(lived);
         self.watchers.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Whether this state has outlived its ttl. What decides is the pending state, under its lock.
-    pub(crate) fn due(&self, slot: &Slot, now: Timestamp) -> bool {
+    pub(crate) fn due(&self, slot: &Slot, lived: Timestamp) -> bool {
         match slot {
-            Slot::Live(state) => self.expires_at(state, now).is_some_and(|end| end <= now),
+            Slot::Live(state) => self.expires_at(state, lived).is_some_and(|end| end <= lived),
             Slot::Vacant | Slot::Ended(_) => false,
         }
     }
 
     /// The same for the published state: a hint that costs no lock.
-    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
-        self.due(&self.published.borrow().slot, now)
+    pub(crate) fn is_due(&self, lived: Timestamp) -> bool {
+        self.due(&self.published.borrow().slot, lived)
     }
 
     /// The newest use, if it should be saved: it is long enough since the one before was, or since the last event.
-    pub(crate) fn unsaved_use(&self, now: Timestamp) -> Option<Touch> {
+    pub(crate) fn unsaved_use(&self, lived: Timestamp) -> Option<Touch> {
         let published = self.published.borrow();
         let Slot::Live(state) = &published.slot else { return None };
         let every = (state.ttl? / 10).min(TOUCH_INTERVAL);
-        let used = self.last_use(state, now);
-        let saved = state.last_event.max(Timestamp(self.saved.load(Ordering::SeqCst)));
+        let used = self.last_use(state, lived);
+        let saved = state.last_lived.max(Timestamp(self.saved.load(Ordering::SeqCst)));
         (used >= saved.after(every)).then(|| Touch {
             session: self.id.clone(),
             incarnation: state.incarnation,
@@ -257,17 +258,17 @@ impl Handle {
         self.saved.fetch_max(at.0, Ordering::SeqCst);
     }
 
-    fn last_use(&self, state: &State, now: Timestamp) -> Timestamp {
+    fn last_use(&self, state: &State, lived: Timestamp) -> Timestamp {
         if self.watchers.load(Ordering::SeqCst) > 0 {
-            now
+            lived
         } else {
-            state.last_event.max(Timestamp(self.touched.load(Ordering::SeqCst)))
+            state.last_lived.max(Timestamp(self.touched.load(Ordering::SeqCst)))
         }
     }
 
-    /// When the session ends if nothing touches it from now on.
-    pub(crate) fn expires_at(&self, state: &State, now: Timestamp) -> Option<Timestamp> {
+    /// When the session ends if nothing touches it from now on, in time that was lived.
+    pub(crate) fn expires_at(&self, state: &State, lived: Timestamp) -> Option<Timestamp> {
         let ttl = state.ttl?;
-        Some(self.last_use(state, now).after(ttl))
+        Some(self.last_use(state, lived).after(ttl))
     }
 }

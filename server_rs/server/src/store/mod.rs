@@ -7,9 +7,9 @@ mod handle;
 mod watcher;
 mod write;
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::SystemTime};
 
-pub use clock::Clock;
+pub use clock::{Clock, Moment};
 pub(crate) use handle::Handle;
 use handle::Live;
 use parking_lot::RwLock;
@@ -25,7 +25,7 @@ use snakepit_proto::Refusal;
 pub use watcher::Watcher;
 
 use crate::{
-    journal::{Durability, Health, Home},
+    journal::{Durability, Health, Home, Recovered},
     store::committer::{Journal, Metrics},
 };
 
@@ -58,12 +58,20 @@ struct Inner {
 impl Store {
     /// A store of what `home` has kept, and in front of it. A ttl counts from now at the earliest: while there was no
     /// server nobody could slide it. Needs a tokio runtime.
-    pub fn new<H: Home>(mut home: H, limits: Limits, windows: Windows) -> Self {
-        let (clock, live) = (Clock::start(), Arc::new(Live::up_to(limits.sessions)));
+    pub fn new<H: Home>(home: H, limits: Limits, windows: Windows) -> Self {
+        Self::beginning_at(SystemTime::now(), home, limits, windows)
+    }
+
+    /// The same where the wall clock says this.
+    pub fn beginning_at<H: Home>(wall: SystemTime, mut home: H, limits: Limits, windows: Windows) -> Self {
+        let live = Arc::new(Live::up_to(limits.sessions));
         let windows = if home.events().is_some() { windows.before_a_home_with_events() } else { windows };
-        let now = clock.now();
-        let sessions = home.recovered().into_iter().map(|kept| {
-            let handle = Handle::of(kept.session.clone(), kept.slot, kept.touched.max(now), Arc::clone(&live));
+        let recovered = home.recovered();
+        let clock = Clock::after(recovered.iter().map(Recovered::lived).max().unwrap_or_default(), wall);
+        clock.keep();
+        let lived = clock.lived();
+        let sessions = recovered.into_iter().map(|kept| {
+            let handle = Handle::of(kept.session.clone(), kept.slot, kept.touched.max(lived), Arc::clone(&live));
             (kept.session, handle)
         });
         let sessions = RwLock::new(sessions.collect());
@@ -128,7 +136,7 @@ impl Store {
     /// The same, and slides its ttl.
     pub async fn touch(&self, id: &SessionId, incarnation: Option<Incarnation>) -> Result<View, Refusal> {
         let handle = self.handle(id)?;
-        if !handle.touch(self.0.clock.now()) {
+        if !handle.touch(self.0.clock.lived()) {
             self.expire(&handle).await;
         }
         self.view(&handle, incarnation).await
@@ -136,10 +144,10 @@ impl Store {
 
     /// All live sessions, by id, above `after` if given. One that is due to expire is not listed.
     pub fn sessions(&self, after: Option<&SessionId>) -> Vec<View> {
-        let now = self.0.clock.now();
+        let now = self.0.clock.moment();
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let sessions = self.0.sessions.read();
-        sessions.range::<SessionId, _>((start, Bound::Unbounded)).filter_map(|(_, handle)| live(handle, now)).collect()
+        sessions.range::<SessionId, _>((start, Bound::Unbounded)).filter_map(|(_, handle)| live(handle, &now)).collect()
     }
 
     /// Ends a session; answers with its last position.
@@ -204,19 +212,19 @@ impl Store {
     /// Ends what is due and forgets what nobody needs to know any more. The server calls it now and then; nothing
     /// depends on when.
     pub async fn sweep(&self) {
-        let now = self.0.clock.now();
+        let lived = self.0.clock.lived();
         let handles: Vec<Arc<Handle>> = self.0.sessions.read().values().cloned().collect();
-        self.save_uses(&handles, now);
-        self.rest(&handles, now);
+        self.save_uses(&handles, lived);
+        self.rest(&handles, lived);
         let mut ended = Vec::new();
         for handle in handles {
-            if handle.is_due(now) {
+            if handle.is_due(lived) {
                 self.expire(&handle).await;
             }
             match &handle.published().slot {
                 Slot::Live(_) => {}
                 Slot::Vacant => ended.push((Timestamp::default(), true, handle.id().clone())),
-                Slot::Ended(end) => ended.push((end.at, end.is_forgotten(now), handle.id().clone())),
+                Slot::Ended(end) => ended.push((end.lived, end.is_forgotten(lived), handle.id().clone())),
             }
         }
         ended.sort_unstable();
@@ -233,8 +241,8 @@ impl Store {
     }
 
     /// Has the home save when sessions were used. What it has no room for now is for the next time.
-    fn save_uses(&self, handles: &[Arc<Handle>], now: Timestamp) {
-        let unsaved = handles.iter().filter_map(|handle| Some((handle, handle.unsaved_use(now)?)));
+    fn save_uses(&self, handles: &[Arc<Handle>], lived: Timestamp) {
+        let unsaved = handles.iter().filter_map(|handle| Some((handle, handle.unsaved_use(lived)?)));
         let (handles, touches): (Vec<_>, Vec<_>) = unsaved.map(|(handle, it)| ((handle, it.at), it)).unzip();
         if self.0.journal.touch(touches) {
             for (handle, at) in handles {
@@ -244,11 +252,11 @@ impl Store {
     }
 
     /// Has sessions that nobody writes let go of what the home can be asked for. If it is busy, next time.
-    fn rest(&self, handles: &[Arc<Handle>], now: Timestamp) {
+    fn rest(&self, handles: &[Arc<Handle>], lived: Timestamp) {
         if self.0.journal.events().is_none() {
             return;
         }
-        let rested = handles.iter().filter_map(|handle| Some((handle, handle.at_rest(now)?)));
+        let rested = handles.iter().filter_map(|handle| Some((handle, handle.at_rest(lived)?)));
         let (handles, states): (Vec<_>, Vec<_>) = rested.unzip();
         if self.0.journal.rest(states.clone()) {
             for (handle, state) in handles.into_iter().zip(states) {
@@ -263,24 +271,29 @@ impl Store {
 
     /// The published state of a live session. Reading waits for nobody, unless the session is due to expire.
     async fn view(&self, handle: &Arc<Handle>, incarnation: Option<Incarnation>) -> Result<View, Refusal> {
-        let now = self.0.clock.now();
-        if handle.is_due(now) {
+        let now = self.0.clock.moment();
+        if handle.is_due(now.lived) {
             self.expire(handle).await;
         }
         let published = handle.published();
         let refuse = |error| Refusal { error, position: published.slot.position(), operation: None };
-        let state = published.slot.live(handle.id(), incarnation, now).map_err(refuse)?;
-        if handle.is_due(now) {
+        let state = published.slot.live(handle.id(), incarnation, now.lived).map_err(refuse)?;
+        if handle.is_due(now.lived) {
             return Err(refuse(Error::SessionExpired { session: handle.id().shared() }));
         }
-        Ok(View { expires_at: handle.expires_at(state, now), state: Arc::clone(state) })
+        Ok(View { expires_at: expires_at(handle, state, &now), state: Arc::clone(state) })
     }
 }
 
-fn live(handle: &Arc<Handle>, now: Timestamp) -> Option<View> {
+/// When the session ends if nothing touches it and the server runs on.
+fn expires_at(handle: &Handle, state: &State, now: &Moment) -> Option<Timestamp> {
+    handle.expires_at(state, now.lived).map(|end| now.time_at(end))
+}
+
+fn live(handle: &Arc<Handle>, now: &Moment) -> Option<View> {
     match &handle.published().slot {
-        Slot::Live(state) if !handle.is_due(now) => {
-            Some(View { state: Arc::clone(state), expires_at: handle.expires_at(state, now) })
+        Slot::Live(state) if !handle.is_due(now.lived) => {
+            Some(View { state: Arc::clone(state), expires_at: expires_at(handle, state, now) })
         }
         Slot::Live(_) | Slot::Vacant | Slot::Ended(_) => None,
     }

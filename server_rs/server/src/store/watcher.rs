@@ -28,7 +28,7 @@ impl Watcher {
         clock: Clock,
     ) -> Result<Self, Refusal> {
         let refuse = |error| Refusal { error, position: Some(state.position()), operation: None };
-        match handle.enter_watch(most, clock.now()) {
+        match handle.enter_watch(most, clock.lived()) {
             Ok(true) => {}
             Ok(false) => return Err(refuse(Error::SessionExpired { session: handle.id().shared() })),
             Err(max) => return Err(refuse(Error::LimitExceeded { limit: "watchers_per_session", max })),
@@ -93,6 +93,6 @@ fn compacted(state: &State, oldest: u64) -> Refusal {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.handle.leave_watch(self.clock.now());
+        self.handle.leave_watch(self.clock.lived());
     }
 }

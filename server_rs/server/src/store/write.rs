@@ -85,9 +85,9 @@ impl Store {
         principal: &Principal,
         permit: Permit<'_, Entry>,
     ) -> Step {
-        let now = self.0.clock.now();
+        let now = self.0.clock.moment();
         let mut pending = handle.lock();
-        let due = handle.due(&pending.slot, now);
+        let due = handle.due(&pending.slot, now.lived);
         let known = |pending: &Pending, answer: Result<Answer, Refusal>| Step::Known {
             serial: pending.serial,
             epoch: pending.epoch,
@@ -100,10 +100,11 @@ impl Store {
                 return known(&pending, Err(nothing_to_do.into()));
             }
             (Command::Create(_) | Command::Write(_) | Command::Delete { .. }, true) => return Step::Due,
-            (Command::Write(_), false) => handle.used(now),
+            (Command::Write(_), false) => handle.used(now.lived),
             (Command::Expire, true) | (Command::Create(_) | Command::Delete { .. }, false) => {}
         }
-        let context = Context { now, author, admin: principal.may(Role::Admin), limits: &self.0.limits };
+        let (admin, read_secret) = (principal.may(Role::Admin), principal.may(Role::ReadSecret));
+        let context = Context { now: now.time, lived: now.lived, author, admin, read_secret, limits: &self.0.limits };
         let (event, answer) = match decide(handle.id(), &pending.slot, command, &context) {
             Ok(Decision::Commit { event, answer }) => (Arc::new(event), answer),
             Ok(Decision::Answer(answer)) => return known(&pending, Ok(answer)),

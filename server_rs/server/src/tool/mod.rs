@@ -14,7 +14,7 @@ mod stats;
 pub use breaker::{BreakerPolicy, BreakerState};
 pub use call::{Arguments, Attempt, CallRecord, CallState, DispatchKey, Ending, Request, Scope};
 pub use native::{CallContext, Tool};
-pub(crate) use registry::{CHUNK_CREDIT, NewWorker, Order, Outcome};
+pub(crate) use registry::{CHUNK_CREDIT, Connection, NewWorker, Order, Outcome};
 pub use registry::{ListedTool, ShownTool, ShownWorker};
 pub use schema::Schema;
 pub use spec::{RetryPolicy, ToolSpec};

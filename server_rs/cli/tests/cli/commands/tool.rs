@@ -6,10 +6,11 @@ use std::{
 };
 
 use serde_json::{Value as Json, json};
-use snakepit_proto::v1::{MapValue, ToolSpec, value::Kind};
+use snakepit_proto::v1::{MapValue, ToolFailure, ToolSpec, VariableSpec, VariableType, value::Kind};
 
 use crate::{
     command_line::{objects, snakepit},
+    pty::Terminal,
     support::{caller::failure, setup::*, worker::*},
 };
 
@@ -167,4 +168,72 @@ async fn tools_are_listed_with_what_they_take() {
     let listed = objects(&printed(&run(&server, &session, &["list", "--json"]).await));
     assert_eq!((&listed[0]["name"], &listed[1]["name"]), (&json!("other"), &json!("say")));
     assert_eq!(listed[1]["arguments"]["properties"]["top"]["type"], json!("integer"));
+}
+
+/// Escape sequences, a C1 control and texts that change the direction of what follows.
+const OBEYED: &str = "a\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\u{61c}z";
+
+fn is_shown(text: &str) {
+    let obeyed = |c: &char| {
+        (c.is_control() && !matches!(c, '\r' | '\n'))
+            || matches!(c, '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    assert_eq!(text.chars().find(obeyed), None, "{text:?}");
+    assert!(text.contains("202e") && text.contains('z'), "{text:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_words_of_others_do_anything_to_a_terminal() {
+    let server = TestServer::start().await;
+    let session = server.session().await;
+    let described = ToolSpec { description: OBEYED.into(), ..tool("say") };
+    let mut worker = TestWorker::offering(&session, [described]).await;
+    let secret = VariableSpec { description: OBEYED.into(), ..spec(VariableType::String) };
+    session.write([register_as("v", secret, text(OBEYED))]).await;
+    let plain = |mut command: Command| async move {
+        command.env("NO_COLOR", "1");
+        tokio::task::spawn_blocking(move || Terminal::run(command, 200, 24).ended().0).await.unwrap()
+    };
+    let id = session.id.clone();
+    for arguments in [
+        &["tool", "list"][..],
+        &["tool", "list", "--json"],
+        &["var", "get", "v"],
+        &["var", "get", "v", "--json"],
+        &["var", "list", "--json"],
+        &["var", "history", "v", "--json"],
+        &["session", "export", &id],
+    ] {
+        let mut command = snakepit();
+        command.env("SNAKEPIT_ADDRESS", server.address.to_string()).args(arguments);
+        if arguments[0] != "session" {
+            command.env("SNAKEPIT_SESSION", &id);
+        }
+        is_shown(&plain(command).await);
+    }
+    for flags in [&[][..], &["--json"]] {
+        let command = command(&server, &session, &[&["call", "say"][..], flags].concat());
+        let called = tokio::spawn(plain(command));
+        let dispatch = worker.dispatch().await;
+        let words = || OBEYED.to_owned();
+        let failure = ToolFailure {
+            r#type: words(),
+            message: words(),
+            traceback: words(),
+            bases: vec![words()],
+            ..failure(false)
+        };
+        worker.fails(&dispatch, failure);
+        is_shown(&called.await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_in_a_pipe_says_what_it_said_escaped_or_not() {
+    let server = TestServer::start().await;
+    let session = server.session().await;
+    let described = ToolSpec { description: OBEYED.into(), ..tool("say") };
+    let _worker = TestWorker::offering(&session, [described]).await;
+    let listed = printed(&run(&server, &session, &["list", "--json"]).await);
+    assert_eq!(objects(&listed)[0]["description"], json!(OBEYED));
 }

@@ -9,8 +9,8 @@ use std::{
 
 use serde_json::Value as Json;
 use snakepit_proto::v1::{
-    ChoiceConstraints, Constraints, Dtype, FloatConstraints, ListVariableVersionsRequest, ListVariablesRequest,
-    NdArray, StringConstraints, TensorConstraints, VariableSpec, VariableType, VariableVersion,
+    ChoiceConstraints, Constraints, Dtype, FloatConstraints, GetSessionRequest, ListVariableVersionsRequest,
+    ListVariablesRequest, NdArray, StringConstraints, TensorConstraints, VariableSpec, VariableType, VariableVersion,
     constraints::Kind as Limit, value::Kind,
 };
 
@@ -29,16 +29,21 @@ pub fn done(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn refused_with(output: &Output) -> String {
+pub fn refused_with(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1));
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn import(directory: &Path, export: &str, flags: &[&str]) -> Output {
+pub fn import(directory: &Path, export: &str, flags: &[&str]) -> Output {
     let mut command = snakepit();
     command.args(["data", "import", "--data-dir"]).arg(directory).args(flags);
+    piped(&mut command, export)
+}
+
+/// Runs a command with a text on its stdin.
+pub fn piped(command: &mut std::process::Command, text: &str) -> Output {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(export.as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
 }
 
@@ -127,14 +132,14 @@ async fn what_is_exported_and_imported_is_the_same_in_a_new_life() {
 }
 
 /// A client that names the life it knows.
-struct WithLife(Vec<u8>);
+pub struct WithLife(Vec<u8>);
 
 impl WithLife {
-    fn of(session: &TestSession) -> Self {
+    pub fn of(session: &TestSession) -> Self {
         Self(session.incarnation.clone())
     }
 
-    async fn write(&self, session: &TestSession) -> Refused {
+    pub async fn write(&self, session: &TestSession) -> Refused {
         let write = session.write_of([set("string", text("a"))]);
         let incarnation = self.0.clone().into();
         refused(session.send(snakepit_proto::v1::WriteVariablesRequest { incarnation, ..write }).await)
@@ -173,7 +178,23 @@ async fn a_backup_made_while_the_server_writes_is_a_journal_of_its_own() {
     done(&data(from.path(), &["backup", to.path().join("stopped").to_str().unwrap()]));
 
     let server = Served::start(&["--data-dir", copy.to_str().unwrap()]);
-    assert_eq!(content(&again(&server, &session).await).await, expected);
+    let copied = TestSession { incarnation: Vec::new(), ..again(&server, &session).await };
+    assert_eq!(content(&copied).await, expected);
+    let stale = WithLife::of(&session).write(&copied).await;
+    assert_eq!(stale.reason, "SESSION_EXPIRED", "who knows the original may have seen more than was copied");
+    assert_eq!(copied.write([set("string", text("a"))]).await.revision, 5);
+    let life = life(&copied).await;
+    assert_ne!(life, session.incarnation);
+    drop(server);
+    let server = Served::start(&["--data-dir", copy.to_str().unwrap()]);
+    assert_eq!(self::life(&again(&server, &copied).await).await, life, "once it is served it is no copy any more");
+}
+
+/// The incarnation that a server has of a session.
+async fn life(session: &TestSession) -> Vec<u8> {
+    let find = GetSessionRequest { session_id: session.id.clone() };
+    let found = session.sessions.clone().get_session(find).await.unwrap().into_inner();
+    found.session.unwrap().incarnation.to_vec()
 }
 
 #[tokio::test]

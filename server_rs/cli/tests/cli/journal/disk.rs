@@ -38,7 +38,7 @@ pub async fn again(server: &Served, session: &TestSession) -> TestSession {
     }
 }
 
-fn refused_to_serve(directory: &Path) -> Output {
+pub fn refused_to_serve(directory: &Path) -> Output {
     let flags = ["serve", "--listen", "127.0.0.1:0", "--until-stdin-closes", "--data-dir"];
     let output = snakepit().args(flags).arg(directory).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -191,7 +191,7 @@ async fn a_server_keeps_its_sessions_in_dot_snakepit_for_nobody_else_to_read() {
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&home), 0o700);
     let files: Vec<_> = home.read_dir().unwrap().map(|file| file.unwrap().path()).collect();
-    assert_eq!(files.len(), 4, "{files:?}");
+    assert_eq!(files.len(), 5, "{files:?}");
     assert!(files.iter().all(|file| mode(file) == 0o600), "{files:?}");
 }
 

@@ -1,3 +1,5 @@
 pub mod data;
 pub mod disk;
 mod golden;
+mod imports;
+mod lost;

@@ -84,12 +84,12 @@ async fn told(reader: &Holder, all: &Holder) -> String {
         all.write("s", [set("key", text(&format!("{CANARY}-{}", unique("v"))))]).await.unwrap();
         say(&watch.message().await.unwrap());
     }
-    // The reader may write, and hears what that came to.
+    // The reader may write, and is told what that came to.
     let appended: OperationOutcome = reader.write("s", [set("key", text("x"))]).await.unwrap().outcomes.remove(0);
     say(&appended);
     let rollback = snakepit_proto::v1::RollbackOperation { version: 1 };
     let rolled = operation("key", snakepit_proto::v1::operation::Action::Rollback(rollback));
-    say(&reader.write("s", [rolled]).await.unwrap());
+    say(&reader.write("s", [rolled]).await.unwrap_err());
     // And what is refused.
     say(&all.write("s", [set("key", text(&format!("{CANARY}{}", "x".repeat(100))))]).await.unwrap_err());
     say(&all.write("s", [increment("key", 1)]).await.unwrap_err());

@@ -45,7 +45,12 @@ impl Authority {
     }
 
     fn sign(&self, name: &str, until: i32) -> Identity {
+        self.sign_for(name, 1975, until)
+    }
+
+    fn sign_for(&self, name: &str, from: i32, until: i32) -> Identity {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(until, 1, 1);
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap().pem();
@@ -166,6 +171,33 @@ fn a_certificate_that_is_none_is_refused_before_anyone_is_served() {
     let (one, other) = (authority.sign("a", 4096), authority.sign("b", 4096));
     for (cert, key) in [("", &*one.key), (&*one.cert, ""), (&*one.cert, &*other.key), ("nonsense", "nonsense")] {
         assert!(ServerTls::new(cert.as_bytes(), key.as_bytes(), None).is_err());
+    }
+}
+
+#[test]
+fn a_certificate_that_is_not_valid_now_is_warned_about_at_the_start_and_by_doctor() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let doctor = |cert: &Path| {
+        let doctor = ["doctor", "--no-write", "--json", "--address", "127.0.0.1:1", "--server-cert"];
+        let told = snakepit().args(doctor).arg(cert).output().unwrap();
+        let told = crate::command_line::objects(&String::from_utf8(told.stdout).unwrap());
+        let found = told.into_iter().find(|it| it["check"] == "certificate").unwrap();
+        (found["verdict"].as_str().unwrap().to_owned(), found["what"].to_string() + &found["next"].to_string())
+    };
+    for (from, until, verdict, named) in [
+        (1975, 2020, "fail", Some("expired at 2020-01-01T00:00:00Z")),
+        (4000, 4096, "fail", Some("valid only from 4000-01-01T00:00:00Z")),
+        (1975, 4096, "ok", None),
+    ] {
+        let identity = authority.sign_for("127.0.0.1", from, until);
+        let (cert, key) = (put(directory.path(), "cert", &identity.cert), put(directory.path(), "key", &identity.key));
+        let flags = ["--ephemeral", "--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+        let (code, log) = Served::start(&flags).stop();
+        assert_eq!((code, named.is_none_or(|named| log.contains(named))), (Some(0), true), "{log}");
+        assert_eq!(log.contains("WARN"), named.is_some(), "{log}");
+        let (found, what) = doctor(&cert);
+        assert!(found == verdict && what.contains(named.unwrap_or("4096-01-01")), "{found}: {what}");
     }
 }
 

@@ -189,3 +189,62 @@ fn a_server_does_not_start_with_tokens_it_cannot_read() {
     assert_eq!(checked.status.code(), Some(1));
     assert!(stderr(&checked).contains("line 8"), "{}", stderr(&checked));
 }
+
+/// A pipe that nobody writes to, made in place of whatever is there.
+fn pipe(path: &std::path::Path) {
+    drop(std::fs::remove_file(path));
+    let made = std::process::Command::new("mkfifo").arg(path).status().unwrap();
+    assert!(made.success());
+}
+
+#[test]
+fn what_is_no_token_file_is_refused_at_the_start_and_by_check_without_waiting_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (fifo, huge) = (directory.path().join("fifo"), directory.path().join("huge"));
+    pipe(&fifo);
+    std::fs::File::create(&huge).unwrap().set_len(1 << 40).unwrap();
+    let socket = directory.path().join("socket");
+    let _bound = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    for (path, why) in [
+        (&*fifo, "a pipe"),
+        (directory.path(), "a directory"),
+        (std::path::Path::new("/dev/zero"), "a device"),
+        (&*socket, "a socket"),
+        (&*huge, "1048576 bytes"),
+    ] {
+        let path = path.to_str().unwrap();
+        let serve = ["serve", "--ephemeral", "--listen", "127.0.0.1:0", "--auth-token-file", path];
+        let new = ["token", "new", "--name", "n", "--roles", "read", "--sessions", "*", "--add-to", path];
+        for arguments in [&serve[..], &["token", "check", path], &new] {
+            let refused = snakepit().args(arguments).output().unwrap();
+            assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
+            let said = stderr(&refused);
+            assert!(said.contains(why) && said.contains(path) && said.lines().count() == 1, "{arguments:?}: {said}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_file_that_becomes_a_pipe_changes_nothing_and_the_server_answers_and_stops() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens.toml");
+    std::fs::write(&file, tables(&[("all", ALL, "*")])).unwrap();
+    let mut server = Served::start(&["--ephemeral", "--auth-token-file", file.to_str().unwrap()]);
+    pipe(&file);
+    let id = server.child.id().to_string();
+    let kill = |signal: &str| {
+        let sent = std::process::Command::new("kill").args([signal, &id]).status();
+        assert!(sent.unwrap().success());
+    };
+    kill("-HUP");
+    // Until it has said so, on whichever of the two occasions came first.
+    let mut log = std::io::BufReader::new(server.child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("a pipe") {
+        said.clear();
+        assert_ne!(std::io::BufRead::read_line(&mut log, &mut said).unwrap(), 0, "it ended");
+    }
+    Holder::new(server.connect().await, "spt_all").open("s").await.unwrap();
+    kill("-TERM");
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+}

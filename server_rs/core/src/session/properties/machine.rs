@@ -78,7 +78,7 @@ proptest! {
             if let Slot::Live(state) = &session.slot {
                 assert_eq!(Some(state.revision), model.revision());
                 assert_eq!(state.len(), modelled.len());
-                assert_eq!(state.value_bytes(), state.variables().map(|it| it.value.encoded_len()).sum::<u64>());
+                assert_eq!(state.value_bytes(), state.variables().map(|it| it.spec.counted(&it.value)).sum::<u64>());
             }
         });
     }

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use crate::session::{Filter, Glob};
+use crate::{glob::Glob, session::Filter};
 
 /// The definition, without any cleverness.
 fn matches(glob: &[char], text: &[char]) -> bool {

@@ -12,8 +12,8 @@ use snakepit_proto::{
 };
 
 use super::{
-    Record, Unreadable, author, given, idempotency, incarnation, message, outcomes, read_idempotency, read_outcomes,
-    time, ttl, value,
+    Record, Unreadable, author, given, idempotency, incarnation, lived, message, not_lived, outcomes, read_idempotency,
+    read_outcomes, time, ttl, value,
 };
 
 impl Record for Event {
@@ -35,6 +35,7 @@ impl Record for Event {
             idempotency: self.idempotency.as_ref().filter(|_| !injected!(ForgetKey)).map(idempotency),
             outcomes: outcomes(&self.outcomes),
             body: Some(body),
+            not_lived: not_lived(self.time, self.lived),
         };
         event.encode_to_vec()
     }
@@ -49,9 +50,11 @@ impl Record for Event {
             Kept::Deleted(_) => Body::Deleted,
             Kept::Expired(_) => Body::Expired,
         };
+        let (time, not_lived) = (time(event.time)?, event.not_lived);
         Ok(Self {
             position: Position { incarnation: incarnation(&event.incarnation)?, revision: event.revision },
-            time: time(event.time)?,
+            time,
+            lived: lived(time, not_lived),
             author: author(event.author)?,
             reason: event.reason.into(),
             idempotency: event.idempotency.map(read_idempotency).transpose()?,

@@ -56,6 +56,19 @@ fn time(time: Option<prost_types::Timestamp>) -> Result<Timestamp, Unreadable> {
     micros.map(Timestamp).ok_or_else(|| Unreadable(format!("{} s and {} ns is no time", time.seconds, time.nanos)))
 }
 
+/// How many microseconds of those before a time were not lived. An older release knows nothing of it, writes none, and so
+/// counts all of them as lived.
+fn not_lived(time: Timestamp, lived: Timestamp) -> i64 {
+    let not_lived = i128::from(time.0) - i128::from(lived.0);
+    i64::try_from(not_lived).unwrap_or(if not_lived > 0 { i64::MAX } else { i64::MIN })
+}
+
+/// The time that was lived until then.
+fn lived(time: Timestamp, not_lived: i64) -> Timestamp {
+    let lived = i128::from(time.0) - i128::from(not_lived);
+    Timestamp(u64::try_from(lived).unwrap_or(if lived > 0 { u64::MAX } else { 0 }))
+}
+
 fn ttl(ttl: Option<prost_types::Duration>) -> Result<Option<Duration>, Unreadable> {
     let read = |ttl| wire::span(ttl).ok_or_else(|| Unreadable(format!("{} is no ttl", wire::shown(ttl))));
     ttl.map(read).transpose()

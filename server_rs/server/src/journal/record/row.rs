@@ -8,8 +8,8 @@ use snakepit_core::{
 use snakepit_proto::{convert as wire, journal as kept, v1 as proto};
 
 use super::{
-    Record, Unreadable, author, given, idempotency, message, outcomes, read_idempotency, read_outcomes, time, ttl,
-    value,
+    Record, Unreadable, author, given, idempotency, lived, message, not_lived, outcomes, read_idempotency,
+    read_outcomes, time, ttl, value,
 };
 
 /// What a live session is at its fold, apart from its variables.
@@ -19,6 +19,7 @@ pub(in crate::journal) struct Life {
     pub(in crate::journal) ttl: Option<Duration>,
     pub(in crate::journal) metadata: Arc<BTreeMap<String, String>>,
     pub(in crate::journal) last_event: Timestamp,
+    pub(in crate::journal) last_lived: Timestamp,
     pub(in crate::journal) forgotten: session::Forgotten,
     /// How many variables, and how many names with a history: what has to be there.
     pub(in crate::journal) variables: u64,
@@ -34,6 +35,7 @@ impl Life {
             ttl: state.ttl,
             metadata: Arc::clone(&state.metadata),
             last_event: state.last_event,
+            last_lived: state.last_lived,
             forgotten: state.forgotten(),
             variables: state.len() as u64,
             names: state.history_count() as u64,
@@ -54,17 +56,20 @@ impl Record for Life {
             variable_count: self.variables,
             name_count: self.names,
             event_bytes: self.event_sizes.clone(),
+            not_lived: not_lived(self.last_event, self.last_lived),
         };
         session.encode_to_vec()
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
         let session: kept::Session = message(bytes)?;
+        let last_event = time(session.last_event)?;
         Ok(Self {
             created_at: time(session.created_at)?,
             ttl: ttl(session.ttl)?,
             metadata: Arc::new(session.metadata),
-            last_event: time(session.last_event)?,
+            last_event,
+            last_lived: lived(last_event, session.not_lived),
             forgotten: session::Forgotten { revision: session.forgotten_revision, version: session.forgotten_version },
             variables: session.variable_count,
             names: session.name_count,
@@ -78,6 +83,7 @@ impl Record for Life {
 pub(in crate::journal) struct Ended {
     pub(in crate::journal) revision: u64,
     pub(in crate::journal) at: Timestamp,
+    pub(in crate::journal) lived: Timestamp,
     pub(in crate::journal) how: End,
 }
 
@@ -87,13 +93,20 @@ impl Record for Ended {
             End::Expired => true,
             End::Deleted => false,
         };
-        kept::Ended { revision: self.revision, time: Some(wire::timestamp(self.at)), expired }.encode_to_vec()
+        let ended = kept::Ended {
+            revision: self.revision,
+            time: Some(wire::timestamp(self.at)),
+            expired,
+            not_lived: not_lived(self.at, self.lived),
+        };
+        ended.encode_to_vec()
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
         let ended: kept::Ended = message(bytes)?;
         let how = if ended.expired { End::Expired } else { End::Deleted };
-        Ok(Self { revision: ended.revision, at: time(ended.time)?, how })
+        let at = time(ended.time)?;
+        Ok(Self { revision: ended.revision, at, lived: lived(at, ended.not_lived), how })
     }
 }
 
@@ -157,16 +170,19 @@ impl Record for Original {
             time: Some(wire::timestamp(self.time)),
             outcomes: outcomes(&self.outcomes),
             revision: self.revision,
+            not_lived: not_lived(self.time, self.lived),
         };
         write.encode_to_vec()
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
         let write: kept::Write = message(bytes)?;
+        let time = time(write.time)?;
         Ok(Self {
             idempotency: read_idempotency(given("an idempotency key", write.idempotency)?)?,
             outcomes: read_outcomes(write.outcomes)?,
-            time: time(write.time)?,
+            time,
+            lived: lived(time, write.not_lived),
             revision: write.revision,
         })
     }

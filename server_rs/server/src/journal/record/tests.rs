@@ -122,6 +122,8 @@ fn event() -> impl Strategy<Value = Event> {
         |(position, time, author, reason, idempotency, outcomes, body)| Event {
             position,
             time,
+            // As much later or earlier as one likes.
+            lived: Timestamp(time.0.abs_diff(position.revision >> 20)),
             author,
             reason: reason.into(),
             idempotency,
@@ -161,9 +163,10 @@ proptest! {
         prop_assert_eq!(Event::decode(&event.encode()).unwrap(), event);
         prop_assert_eq!(Spec::decode(&spec.encode()).unwrap(), spec);
         prop_assert_eq!(VersionRecord::decode(&version.encode()).unwrap(), version);
-        let original = Original { idempotency, revision, outcomes, time };
+        let lived = Timestamp(time.0.abs_diff(revision >> 20));
+        let original = Original { idempotency, revision, outcomes, time, lived };
         prop_assert_eq!(Original::decode(&original.encode()).unwrap(), original);
-        let ended = Ended { revision, at: time, how: if expired { End::Expired } else { End::Deleted } };
+        let ended = Ended { revision, at: time, lived, how: if expired { End::Expired } else { End::Deleted } };
         prop_assert_eq!(Ended::decode(&ended.encode()).unwrap(), ended);
     }
 

@@ -1,6 +1,10 @@
 //! The events of the journal for those who are behind: read by a connection of its own, which the writer never waits for.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, params};
@@ -8,6 +12,7 @@ use snakepit_core::session::{Event, Incarnation, SessionId};
 
 use super::{
     OpenError,
+    directory::Identity,
     rows::{Damage, LifeKey, RowKey, record, signed},
     schema,
 };
@@ -21,14 +26,30 @@ const BYTES: u64 = 128 * 1024;
 #[derive(Debug)]
 pub(super) struct Stored {
     journal: PathBuf,
-    /// Opened when it is first needed, and anew after a failure.
+    /// Which file that is. Once the directory was moved, its old path may lead to another server's journal.
+    identity: Identity,
+    /// Opened at the start, so that it goes on where the directory is moved to; and anew after a failure.
     db: Mutex<Option<Connection>>,
 }
 
 impl Stored {
-    pub(super) fn of(journal: PathBuf) -> Self {
-        Self { journal, db: Mutex::new(None) }
+    pub(super) fn of(journal: PathBuf) -> Result<Self, OpenError> {
+        let db = Mutex::new(Some(schema::look(&journal)?));
+        let identity = identity(&journal)?;
+        Ok(Self { journal, identity, db })
     }
+
+    fn open_again(&self) -> Result<Connection, OpenError> {
+        if identity(&self.journal)? != self.identity {
+            return Err(OpenError::Missing { directory: self.journal.parent().unwrap_or(&self.journal).into() });
+        }
+        schema::look(&self.journal)
+    }
+}
+
+fn identity(journal: &Path) -> Result<Identity, OpenError> {
+    let failed = |error| OpenError::Directory { directory: journal.parent().unwrap_or(journal).into(), error };
+    Ok(Identity::of(&fs::metadata(journal).map_err(failed)?))
 }
 
 impl Events for Stored {
@@ -42,7 +63,7 @@ impl Events for Stored {
         let lost = |cause: String| EventsLost { cause };
         let db = match kept.take() {
             Some(db) => db,
-            None => schema::look(&self.journal).map_err(|error: OpenError| lost(error.to_string()))?,
+            None => self.open_again().map_err(|error: OpenError| lost(error.to_string()))?,
         };
         let life = LifeKey { session: session.clone(), incarnation };
         let events = read(&db, &life, revision).map_err(|(revision, damage)| {

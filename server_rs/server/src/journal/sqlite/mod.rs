@@ -2,6 +2,7 @@
 
 mod directory;
 mod events;
+mod log;
 mod maintenance;
 mod recovery;
 mod rows;
@@ -24,12 +25,14 @@ use std::{
 use snakepit_core::{
     config::{Upkeep, Windows},
     session::State,
+    variable::Timestamp,
 };
 use tokio::sync::oneshot;
 
 use super::{Append, CommitError, Durability, Events, Health, Home, HomeMetrics, Recovered, Touch};
 use directory::Directory;
 use events::Stored;
+use log::Mark;
 pub use maintenance::{Archived, Checked, ImportError, backup, check, compact, export, import};
 use writer::{Job, Writer};
 
@@ -66,6 +69,18 @@ pub enum OpenError {
     Taken {
         /// The directory.
         directory: PathBuf,
+    },
+    /// Part of what belongs to a journal is gone, so that SQLite would take it for a new one.
+    #[error(
+        "the journal in {} is not whole: {problem}; nothing was changed: bring back what is missing, restore a backup, \
+         or use another directory",
+        .directory.display()
+    )]
+    Incomplete {
+        /// The directory.
+        directory: PathBuf,
+        /// What is not whole.
+        problem: String,
     },
     /// The file is something else.
     #[error("{} is no journal of a snakepit server", .journal.display())]
@@ -151,6 +166,13 @@ fn more(losses: &[Loss]) -> String {
     }
 }
 
+impl recovery::Contents {
+    /// The time that was lived until the newest of what is in it.
+    fn lived(&self) -> Timestamp {
+        self.sessions.iter().map(Recovered::lived).max().unwrap_or_default()
+    }
+}
+
 /// Keeps events on disk: what was acknowledged survives a power cut.
 #[derive(Debug)]
 pub struct Disk {
@@ -171,20 +193,32 @@ impl Disk {
 
     /// The same, tidying itself up at other times.
     pub fn open_with(directory: &Path, windows: &Windows, upkeep: Upkeep) -> Result<Self, OpenError> {
-        let taken = Directory::take(directory)?;
+        let taken = Directory::take(directory, schema::make)?;
         let failed = |error| OpenError::Directory { directory: directory.into(), error };
-        let db = schema::open(taken.journal())?;
+        log::check(directory)?;
+        let mut db = schema::open(taken.journal())?;
+        let mark = Mark::open(directory);
         // The log is there from here on, under a name that has to outlive a power cut. SQLite syncs it, too, when it
         // first syncs the log, but ignores whether that fails.
         directory::sync(directory).map_err(failed)?;
-        let contents = recovery::read(&db, &windows.before_a_home_with_events(), Thoroughness::Needed);
+        let windows = windows.before_a_home_with_events();
+        let mut contents = recovery::read(&db, &windows, Thoroughness::Needed);
+        if contents.losses.is_empty() && schema::is_copy(&db)? {
+            maintenance::begin_anew(&mut db, &contents, &windows)?;
+            tracing::info!("this journal is a backup: each session in it begins a new incarnation");
+            contents = recovery::read(&db, &windows, Thoroughness::Needed);
+        }
         if !contents.losses.is_empty() {
             return Err(OpenError::Damaged { directory: directory.into(), losses: contents.losses });
         }
         let (health, metrics) = (Health::default(), HomeMetrics::of(taken.journal()));
-        let writer = Writer::new(db, upkeep, contents.tails, contents.litter, health.clone(), metrics.clone())?;
+        let lived = contents.lived();
+        let events = Arc::new(Stored::of(taken.journal().into())?);
+        let files = taken.files().map_err(failed)?;
+        let kept = writer::Kept { db, mark, files };
+        let (tails, litter) = (contents.tails, contents.litter);
+        let writer = Writer::new(kept, upkeep, lived, tails, litter, health.clone(), metrics.clone())?;
         let (jobs, asked) = mpsc::channel();
-        let events = Arc::new(Stored::of(taken.journal().into()));
         let thread = std::thread::Builder::new().name("snakepit-journal".into()).spawn(move || {
             writer.run(&asked);
             // After the last word to the journal, and not before.

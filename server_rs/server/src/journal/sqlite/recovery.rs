@@ -181,9 +181,9 @@ impl Reader<'_> {
     /// What the id stands for, and what the writer has to know of it if it lives.
     fn slot(&mut self, folded: u64, content: Content, windows: &Windows) -> (Slot, Option<Tail>) {
         let base = match content {
-            Content::Ended(Ended { revision, at, how }) => {
+            Content::Ended(Ended { revision, at, lived, how }) => {
                 let position = Position { incarnation: self.life.incarnation, revision };
-                return (Slot::Ended(EndedSlot { position, at, how }), None);
+                return (Slot::Ended(EndedSlot { position, at, lived, how }), None);
             }
             Content::Unfolded => None,
             Content::Folded(life) => Some(life),
@@ -266,6 +266,7 @@ impl Reader<'_> {
             ttl: life.ttl,
             metadata: life.metadata,
             last_event: life.last_event,
+            last_lived: life.last_lived,
             forgotten: life.forgotten,
             specs,
             versions,
@@ -307,7 +308,7 @@ impl Reader<'_> {
             if end == folded && events.last().is_none_or(|event| event.position.revision != folded) {
                 self.lost(format!("its event of revision {folded} is missing, and what came after it may be"));
             }
-            let remembered = |event: &Arc<Event>| life.last_event.since(event.time) <= windows.idempotency_age;
+            let remembered = |event: &Arc<Event>| life.last_lived.since(event.lived) <= windows.idempotency_age;
             let more = begin >= oldest && events.first().is_some_and(remembered);
             for event in events.into_iter().rev() {
                 found.push_front(event);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig, params};
 use snakepit_fault::injected;
 
 use super::OpenError;
@@ -40,10 +40,42 @@ const TABLES: &str = "
     CREATE TABLE litter (session TEXT, incarnation BLOB, PRIMARY KEY (session, incarnation)) WITHOUT ROWID;
 ";
 
-/// The journal in this file, for its one writer. Made if the file is empty.
+/// A row of `meta` that says: a copy of another journal, which may have gone on since.
+const COPY: &str = "copy";
+
+/// Makes a new journal of an empty file. Nobody relies on it before it is synced, so it needs no log.
+pub(super) fn make(file: &Path) -> Result<(), OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut db = Connection::open_with_flags(file, flags)?;
+    db.execute_batch("PRAGMA journal_mode = off; PRAGMA synchronous = off")?;
+    let new = db.transaction()?;
+    new.execute_batch(TABLES)?;
+    new.execute("INSERT INTO meta VALUES ('format', ?1)", [FORMAT])?;
+    new.execute("INSERT INTO meta VALUES ('made by', ?1)", [concat!("snakepit ", env!("CARGO_PKG_VERSION"))])?;
+    new.commit()?;
+    db.close().map_err(|(_, error)| error.into())
+}
+
+/// Says in a journal that it is a copy; and takes its log into it, so that it is one file.
+pub(super) fn mark_copy(db: &Connection) -> rusqlite::Result<()> {
+    db.query_row("PRAGMA journal_mode = delete", [], |_| Ok(()))?;
+    db.execute("REPLACE INTO meta VALUES (?1, ?2)", params![COPY, super::write::now()]).map(drop)
+}
+
+/// Whether a journal is a copy that no server has served from.
+pub(super) fn is_copy(db: &Connection) -> rusqlite::Result<bool> {
+    db.query_row("SELECT count(*) FROM meta WHERE key = ?1", [COPY], |row| row.get::<_, i64>(0)).map(|rows| rows > 0)
+}
+
+/// It is a journal of its own from now on.
+pub(super) fn unmark_copy(db: &Connection) -> rusqlite::Result<()> {
+    db.execute("DELETE FROM meta WHERE key = ?1", [COPY]).map(drop)
+}
+
+/// The journal in this file, for its one writer.
 pub(super) fn open(journal: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut db = Connection::open_with_flags(journal, flags)?;
+    let db = Connection::open_with_flags(journal, flags)?;
     // An error of a checkpoint has to be seen by who runs it, so nobody else runs one.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     db.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -56,13 +88,7 @@ pub(super) fn open(journal: &Path) -> Result<Connection, OpenError> {
     db.pragma_update(None, "cell_size_check", true)?;
     db.busy_timeout(std::time::Duration::from_secs(5))?;
     db.set_prepared_statement_cache_capacity(64);
-    if format(&db, journal)?.is_none() {
-        let new = db.transaction()?;
-        new.execute_batch(TABLES)?;
-        new.execute("INSERT INTO meta VALUES ('format', ?1)", [FORMAT])?;
-        new.execute("INSERT INTO meta VALUES ('made by', ?1)", [concat!("snakepit ", env!("CARGO_PKG_VERSION"))])?;
-        new.commit()?;
-    }
+    format(&db, journal)?;
     Ok(db)
 }
 
@@ -82,22 +108,40 @@ fn keep_log(db: &Connection) -> rusqlite::Result<String> {
 /// The journal in this file, to look at while it may be in use.
 pub(super) fn look(journal: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(journal, flags)?;
+    looking(Connection::open_with_flags(journal, flags)?, journal)
+}
+
+/// The journal in this file, to look at while nobody has it and it has no log: SQLite would make one.
+pub(super) fn look_at_rest(journal: &Path) -> Result<Connection, OpenError> {
+    let failed = |error| OpenError::Directory { directory: journal.parent().unwrap_or(journal).into(), error };
+    let path = journal.canonicalize().map_err(failed)?;
+    let escaped = path.as_os_str().as_encoded_bytes().iter().map(|byte| match byte {
+        b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => char::from(*byte).to_string(),
+        _ => format!("%{byte:02x}"),
+    });
+    let uri = format!("file:{}?immutable=1", escaped.collect::<String>());
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    looking(Connection::open_with_flags(uri, flags)?, journal)
+}
+
+fn looking(db: Connection, journal: &Path) -> Result<Connection, OpenError> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     db.pragma_update(None, "query_only", true)?;
     db.pragma_update(None, "cell_size_check", true)?;
     db.busy_timeout(std::time::Duration::from_secs(5))?;
-    match format(&db, journal)? {
-        Some(_) => Ok(db),
-        None => Err(OpenError::NoJournal { journal: journal.into() }),
-    }
+    format(&db, journal)?;
+    Ok(db)
 }
 
-/// The format of what is in the file; none if nothing is.
-fn format(db: &Connection, journal: &Path) -> Result<Option<i64>, OpenError> {
+/// Refuses a file that this release cannot read.
+fn format(db: &Connection, journal: &Path) -> Result<(), OpenError> {
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables == 0 {
-        return Ok(None);
+        // An older release made the tables in the log. If they are not there, the log is gone, or its beginning.
+        return Err(OpenError::Incomplete {
+            directory: journal.parent().unwrap_or(journal).into(),
+            problem: "the journal has no tables: its write-ahead log is gone or cut off".into(),
+        });
     }
     let ours: i64 = db.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'", [], |row| row.get(0))?;
     if ours == 0 {
@@ -106,7 +150,7 @@ fn format(db: &Connection, journal: &Path) -> Result<Option<i64>, OpenError> {
     let found: Option<i64> =
         db.query_row("SELECT value FROM meta WHERE key = 'format'", [], |row| row.get(0)).optional()?;
     match found {
-        Some(found @ 1..=FORMAT) => Ok(Some(found)),
+        Some(1..=FORMAT) => Ok(()),
         Some(found) if found > FORMAT => Err(OpenError::Newer { journal: journal.into(), found }),
         Some(_) | None => Err(OpenError::NoJournal { journal: journal.into() }),
     }

@@ -11,6 +11,7 @@ use rusqlite::{Connection, params};
 use snakepit_core::{
     config::Upkeep,
     session::{Body, Ended as EndedSlot, Event, RecordKind, SessionId, Slot, State},
+    variable::Timestamp,
 };
 
 use super::rows::{LifeKey, RowKey, crc, execute, signed};
@@ -125,9 +126,9 @@ fn begin(db: &Connection, life: &LifeKey) -> rusqlite::Result<()> {
 }
 
 fn end(db: &Connection, life: &LifeKey, ended: EndedSlot) -> rusqlite::Result<()> {
-    let EndedSlot { position, at, how } = ended;
-    let body = Ended { revision: position.revision, at, how }.encode();
-    put_session(db, life, position.revision, Some(at.0), &body)?;
+    let EndedSlot { position, at, lived, how } = ended;
+    let body = Ended { revision: position.revision, at, lived, how }.encode();
+    put_session(db, life, position.revision, Some(lived.0), &body)?;
     execute(
         db,
         "INSERT OR IGNORE INTO litter (session, incarnation) VALUES (?1, ?2)",
@@ -343,10 +344,11 @@ pub(super) fn touch(db: &Connection, touches: &[Touch]) -> rusqlite::Result<()> 
     Ok(())
 }
 
-/// Forgets the sessions that ended long ago.
-pub(super) fn forget(db: &Connection) -> rusqlite::Result<()> {
+/// Forgets the sessions that ended a day ago and more, by the time that was lived until now: a clock that was set forward
+/// must not bring back a life by a late retry of its creation.
+pub(super) fn forget(db: &Connection, lived: Timestamp) -> rusqlite::Result<()> {
     let remembered = i64::try_from(EndedSlot::REMEMBERED.as_micros()).unwrap_or(i64::MAX);
-    execute(db, "DELETE FROM sessions WHERE ended <= ?1", params![now() - remembered])?;
+    execute(db, "DELETE FROM sessions WHERE ended <= ?1", params![signed(lived.0).saturating_sub(remembered)])?;
     Ok(())
 }
 

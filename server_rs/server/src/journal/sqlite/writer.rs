@@ -14,10 +14,13 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 use snakepit_core::{
     config::Upkeep,
     session::{SessionId, State},
+    variable::Timestamp,
 };
 use tokio::sync::oneshot;
 
 use super::{
+    directory::Files,
+    log::Mark,
     rows::{LifeKey, execute},
     write::{Draft, Tail, append_event, fold_one, forget, now, sweep_first, touch},
 };
@@ -31,6 +34,8 @@ const FORGETTING: Duration = Duration::from_secs(600);
 const LITTER_ROWS: usize = 256;
 /// How often a full disk is tried again.
 const PROBING: Duration = Duration::from_secs(1);
+/// How often the files are looked for while nothing is written.
+const LOOKING: Duration = Duration::from_secs(1);
 /// How many times its usual size the log may reach before the writers have to wait for a checkpoint.
 const PATIENCE: u64 = 4;
 
@@ -41,8 +46,17 @@ pub(super) enum Job {
     Rest(Vec<Arc<State>>),
 }
 
+/// What a journal is kept in.
+pub(super) struct Kept {
+    pub(super) db: Connection,
+    pub(super) mark: Mark,
+    pub(super) files: Files,
+}
+
 pub(super) struct Writer {
     db: Connection,
+    mark: Mark,
+    files: Files,
     upkeep: Upkeep,
     tails: HashMap<SessionId, Tail>,
     /// The sessions that are due to be folded.
@@ -52,18 +66,23 @@ pub(super) struct Writer {
     /// The pages in the write-ahead log, as of the last commit.
     log_pages: Arc<AtomicU64>,
     forgotten: Option<Instant>,
+    /// The time that was lived, as far as the newest event or use says.
+    lived: Timestamp,
     health: Health,
     metrics: HomeMetrics,
     /// Whether the disk was full the last time.
     full: bool,
+    /// Whether the files are not where they were.
+    gone: bool,
     /// Why nothing may be written any more.
     broken: Option<String>,
 }
 
 impl Writer {
     pub(super) fn new(
-        mut db: Connection,
+        Kept { mut db, mark, files }: Kept,
         upkeep: Upkeep,
+        lived: Timestamp,
         mut tails: HashMap<SessionId, Tail>,
         litter: VecDeque<LifeKey>,
         health: Health,
@@ -80,8 +99,25 @@ impl Writer {
             tail.queued = tail.is_due(&upkeep);
             due.extend(tail.queued.then(|| id.clone()));
         }
-        let (forgotten, full, broken) = (None, false, None);
-        Ok(Self { db, upkeep, tails, due, litter, log_pages, forgotten, health, metrics, full, broken })
+        let (forgotten, full, gone, broken) = (None, false, false, None);
+        let writer = Self {
+            db,
+            mark,
+            files,
+            upkeep,
+            tails,
+            due,
+            litter,
+            log_pages,
+            forgotten,
+            lived,
+            health,
+            metrics,
+            full,
+            gone,
+            broken,
+        };
+        Ok(writer)
     }
 
     /// Works until nobody can ask any more.
@@ -97,14 +133,21 @@ impl Writer {
                         self.checkpoint("PASSIVE");
                     }
                 }
-                Ok(Job::Touch(touches)) => self.chore("saving when sessions were used", |db, _| touch(db, &touches)),
+                Ok(Job::Touch(touches)) => {
+                    self.lived = touches.iter().map(|touch| touch.at).fold(self.lived, Timestamp::max);
+                    self.chore("saving when sessions were used", |db, _| touch(db, &touches));
+                }
                 Ok(Job::Rest(states)) => self.rest(states),
                 Err(RecvTimeoutError::Timeout) => self.tidy(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         // So that all is in one file while nobody has it open. Nothing depends on it.
-        self.checkpoint("TRUNCATE");
+        if self.broken.is_none() && self.mark.clear() {
+            self.checkpoint("TRUNCATE");
+        } else {
+            self.checkpoint("PASSIVE");
+        }
     }
 
     /// Holds states that take less memory than those it has.
@@ -122,6 +165,10 @@ impl Writer {
         if let Some(cause) = &self.broken {
             return Err(CommitError::NotApplied { cause: cause.clone() });
         }
+        if let Some(cause) = self.look_for_files() {
+            return Err(CommitError::NotApplied { cause });
+        }
+        self.lived = group.iter().map(|append| append.event.lived).fold(self.lived, Timestamp::max);
         let mut draft = Draft::default();
         match self.attempt(group, &mut draft) {
             Ok(()) => {
@@ -148,7 +195,29 @@ impl Writer {
         let began = Instant::now();
         transaction.commit()?;
         self.metrics.synced(began.elapsed());
+        self.mark.committed(self.log_pages.load(Ordering::Relaxed));
         Ok(())
+    }
+
+    /// Why what is written would not be found again. What was removed or moved is looked for before each commit, and now
+    /// and then while there is none.
+    fn look_for_files(&mut self) -> Option<String> {
+        let trouble = self.files.trouble();
+        match &trouble {
+            Some(cause) => {
+                self.health.failed(cause);
+                if !self.gone {
+                    tracing::error!(%cause, "the server is read-only");
+                }
+            }
+            None if self.gone && !self.full && self.broken.is_none() => {
+                self.health.recovered();
+                tracing::info!("the data directory is back where it was; writes are accepted again");
+            }
+            None => {}
+        }
+        self.gone = trouble.is_some();
+        trouble
     }
 
     /// Takes over what a group has changed.
@@ -197,14 +266,19 @@ impl Writer {
             FORGETTING
         } else if self.full {
             PROBING
+        } else if self.gone {
+            LOOKING
         } else if !self.litter.is_empty() || log >= self.upkeep.checkpoint_pages || forget {
             QUIET
         } else {
-            FORGETTING
+            LOOKING
         }
     }
 
     fn tidy(&mut self) {
+        if self.broken.is_none() && self.look_for_files().is_some() {
+            return;
+        }
         if self.full {
             self.chore("trying whether there is space again", |db, _| {
                 execute(db, "REPLACE INTO meta VALUES ('last trouble', ?1)", params![now()]).map(drop)
@@ -222,7 +296,8 @@ impl Writer {
         }
         if self.forgotten.is_none_or(|last| last.elapsed() >= FORGETTING) {
             self.forgotten = Some(Instant::now());
-            self.chore("forgetting ended sessions", |db, _| forget(db));
+            let lived = self.lived;
+            self.chore("forgetting ended sessions", |db, _| forget(db, lived));
         }
         if self.log_pages.load(Ordering::Relaxed) >= self.upkeep.checkpoint_pages {
             self.checkpoint("PASSIVE");
@@ -231,7 +306,7 @@ impl Writer {
 
     /// Does in a transaction of its own what no writer waits for.
     fn chore(&mut self, doing: &str, work: impl FnOnce(&Transaction<'_>, &mut Draft) -> rusqlite::Result<()>) {
-        if self.broken.is_some() {
+        if self.broken.is_some() || self.look_for_files().is_some() {
             return;
         }
         let mut draft = Draft::default();
@@ -240,7 +315,10 @@ impl Writer {
             transaction.commit()
         });
         match attempt {
-            Ok(()) => self.settle(draft),
+            Ok(()) => {
+                self.mark.committed(self.log_pages.load(Ordering::Relaxed));
+                self.settle(draft);
+            }
             Err(error) => self.report(doing, &error),
         }
     }

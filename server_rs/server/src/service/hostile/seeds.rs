@@ -265,10 +265,12 @@ fn offered() -> BoxedStrategy<ToolSpec> {
 /// What a worker says first.
 pub(super) fn hello() -> BoxedStrategy<Vec<u8>> {
     let session = prop::sample::select(vec![SESSION, SESSION, "", "t"]);
-    (session, life(), "[a-c]", 0..4_u32)
-        .prop_map(|(session_id, incarnation, worker_id, max_concurrency)| {
-            let session_id = session_id.into();
-            let hello = WorkerHello { session_id, incarnation, worker_id, label: String::new(), max_concurrency };
+    let instance = prop::sample::select(vec!["", "one", "two"]);
+    (session, life(), "[a-c]", 0..4_u32, instance, 0..4_u64)
+        .prop_map(|(session_id, incarnation, worker_id, max_concurrency, instance, generation)| {
+            let (session_id, label, instance) = (session_id.into(), String::new(), instance.into());
+            let hello =
+                WorkerHello { session_id, incarnation, worker_id, label, max_concurrency, instance, generation };
             ServeToolsRequest { event: Some(Said::Hello(hello)) }.encode_to_vec()
         })
         .boxed()

@@ -1,10 +1,13 @@
 //! What a stream is allowed, for as long as it is open.
 
-use std::sync::Arc;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
-use async_stream::stream;
-use http_body::Frame;
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body::{Frame, SizeHint};
+use prost::bytes::Bytes;
 use snakepit_core::{
     access::{Principal, Role},
     error::Error,
@@ -55,44 +58,71 @@ impl Lease {
     }
 
     /// What the caller says, until it may say no more.
-    pub(super) fn heard(mut self, mut body: Body) -> Body {
-        Body::new(StreamBody::new(stream! {
-            loop {
-                let frame = tokio::select! {
-                    biased;
-                    error = self.ended() => Some(Err(Refusal::from(error).into())),
-                    frame = body.frame() => frame,
-                };
-                let Some(frame) = frame else { return };
-                let over = frame.is_err();
-                yield frame;
-                if over {
-                    return;
-                }
-            }
-        }))
+    pub(super) fn heard(self, body: Body) -> Body {
+        Body::new(AuthorizedBody::new(self, body, |error| Err(Refusal::from(error).into())))
     }
 
-    /// What the caller is told, until it may be told no more; then why.
-    pub(super) fn told(mut self, mut body: Body, audited: Option<Audited>) -> Body {
-        Body::new(StreamBody::new(stream! {
-            loop {
-                tokio::select! {
-                    biased;
-                    error = self.ended() => {
-                        if let Some(audited) = audited {
-                            audited.denied(&error);
-                        }
-                        let mut trailers = HeaderMap::new();
-                        yield Status::from(Refusal::from(error)).add_header(&mut trailers).map(|()| Frame::trailers(trailers));
-                        return;
-                    }
-                    frame = body.frame() => match frame {
-                        Some(frame) => yield frame,
-                        None => return,
-                    },
-                }
+    /// What the caller is told, until it may be told no more; then why. A refusal, which has no body, stays as it is.
+    pub(super) fn told(self, body: Body, audited: Option<Audited>) -> Body {
+        Body::new(AuthorizedBody::new(self, body, move |error| {
+            if let Some(audited) = &audited {
+                audited.denied(&error);
             }
+            let mut trailers = HeaderMap::new();
+            Status::from(Refusal::from(error)).add_header(&mut trailers).map(|()| Frame::trailers(trailers))
         }))
+    }
+}
+
+/// A body that ends when its stream is no longer authorized.
+///
+/// It ends where the body in it ends, no frame later: grpcio takes a refusal for a broken stream if its headers do not
+/// end the stream, and so loses the reason.
+struct AuthorizedBody<L> {
+    body: Body,
+    ended: Pin<Box<dyn Future<Output = Error> + Send>>,
+    /// Makes the frame that says why.
+    last: L,
+    over: bool,
+}
+
+impl<L> AuthorizedBody<L> {
+    fn new(mut lease: Lease, body: Body, last: L) -> Self {
+        Self { body, ended: Box::pin(async move { lease.ended().await }), last, over: false }
+    }
+}
+
+impl<L> http_body::Body for AuthorizedBody<L>
+where
+    L: Fn(Error) -> Result<Frame<Bytes>, Status> + Unpin,
+{
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        // First: what is there to be told may not be told any more.
+        if let Poll::Ready(error) = self.ended.as_mut().poll(context) {
+            self.over = true;
+            return Poll::Ready(Some((self.last)(error)));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        self.over = !matches!(frame, Some(Ok(_)));
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // Less, if the authorization ends first.
+        let mut hint = SizeHint::new();
+        if let Some(most) = self.body.size_hint().upper() {
+            hint.set_upper(most);
+        }
+        hint
     }
 }

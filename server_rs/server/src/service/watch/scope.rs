@@ -43,13 +43,16 @@ impl Scope {
     }
 }
 
-/// Variables in parts of about a page's size, at least one, each with whether more follow.
-pub(super) fn parts(variables: Vec<Arc<Variable>>) -> impl Iterator<Item = (Vec<Arc<Variable>>, bool)> {
+/// Variables in parts of about a page's size, at least one, each with whether more follow. `secrets` says whether the
+/// values of secrets are among what is sent: if not, they must not show in how it is divided.
+pub(super) fn parts(variables: Vec<Arc<Variable>>, secrets: bool) -> impl Iterator<Item = (Vec<Arc<Variable>>, bool)> {
     /// More than name, version, author and the like take.
     const AROUND: u64 = 512;
     let (mut parts, mut bytes) = (vec![Vec::new()], 0);
     for variable in variables {
-        let size = variable.value.encoded_len() + variable.spec.encoded_len() + variable.reason.len() as u64 + AROUND;
+        let shown = secrets || !variable.spec.secret;
+        let value = if shown { variable.value.encoded_len() } else { 0 };
+        let size = value + variable.spec.encoded_len() + variable.reason.len() as u64 + AROUND;
         bytes += size;
         if bytes > PAGE_BYTES as u64 && parts.last().is_some_and(|part| !part.is_empty()) {
             parts.push(Vec::new());

@@ -22,7 +22,7 @@ use super::{
     BreakerPolicy, CallRecord, DispatchKey, Ending, Failure, ListedTool, Request, Schema, Scope, ShownTool, ToolSpec,
     call::{CallKey, WorkerKey},
     native::Tool,
-    registry::{Effect, Figures, Found, NewCall, NewWorker, News, Order, Outcome, Policy, Registry},
+    registry::{Connection, Effect, Figures, Found, NewCall, NewWorker, News, Order, Outcome, Policy, Registry},
 };
 use crate::store::Clock;
 
@@ -120,8 +120,15 @@ impl Hub {
             offers.push((spec, schema));
         }
         self.step(|state, now| {
-            let new = NewWorker { id: Arc::default(), label: "host".into(), scope: Scope::Global, max: usize::MAX };
-            let host = state.registry.join(new, now);
+            let new = NewWorker {
+                id: Arc::default(),
+                owner: None,
+                label: "host".into(),
+                scope: Scope::Global,
+                max: usize::MAX,
+                connection: Connection::default(),
+            };
+            let host = state.registry.join(new, now)?;
             state.host = Some(host);
             state.native.extend(offers.iter().map(|(spec, _)| spec.name.clone()).zip(tools));
             let first = |mut refused: Vec<(Name, Error)>| refused.swap_remove(0).1;
@@ -129,15 +136,16 @@ impl Hub {
         })
     }
 
-    /// A worker connects; what it is told comes out of the receiver. It leaves when the handle is dropped.
-    pub(crate) fn join(&self, new: NewWorker) -> (Joined, UnboundedReceiver<Told>) {
+    /// A worker connects; what it is told comes out of the receiver. It leaves when the handle is dropped. The error is
+    /// that a newer stream of it is open.
+    pub(crate) fn join(&self, new: NewWorker) -> Result<(Joined, UnboundedReceiver<Told>), Error> {
         let (sender, receiver) = unbounded_channel();
         let key = self.step(|state, now| {
-            let key = state.registry.join(new, now);
+            let key = state.registry.join(new, now)?;
             state.workers.insert(key, sender);
-            key
-        });
-        (Joined::new(self.clone(), key), receiver)
+            Ok::<_, Error>(key)
+        })?;
+        Ok((Joined::new(self.clone(), key), receiver))
     }
 
     /// A session has ended, and its tools with it.

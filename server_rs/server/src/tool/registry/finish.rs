@@ -59,7 +59,7 @@ impl Registry {
         self.conclude(key, ending, now);
         let Some((worker, verdict)) = abandoned else { return true };
         self.effects.push(Effect::Cancel { worker, dispatch });
-        let Some(id) = self.workers.get(&worker).map(|found| Arc::clone(&found.id)) else { return true };
+        let Some(id) = self.workers.get(&worker).map(|found| Arc::clone(&found.name)) else { return true };
         if self.judge(tool, &id, dispatch, verdict, now) {
             self.settle(tool, now);
         } else {
@@ -192,7 +192,7 @@ impl Registry {
         if let Some(entry) = self.tools.get_mut(&tool) {
             entry.dispatches -= 1;
         }
-        let id = Arc::clone(&self.workers.get(&from)?.id);
+        let id = Arc::clone(&self.workers.get(&from)?.name);
         Some((dispatch, id))
     }
 

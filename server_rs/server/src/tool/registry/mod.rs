@@ -9,7 +9,9 @@
 //!    holds its place until the worker answers it or is gone, even if nobody waits for it any more.
 //! 4. A call that waits for a worker, does so because no worker of its tool has room: whatever makes room, or lets a
 //!    breaker through, gives what waits to it at once. That a breaker's time is up is told by [`Registry::wake`].
-//! 5. Every call counted by a tool is either ended, by exactly one kind of end, or in flight.
+//! 5. A worker is connected once. Of two streams of one instance the one with the higher generation has the place,
+//!    whichever comes first; of two instances the one that comes last.
+//! 6. Every call counted by a tool is either ended, by exactly one kind of end, or in flight.
 //!
 //! Each step takes time in the logarithm of what there is, times what it changes. Where workers of one scope offer
 //! different tools, or breakers are open, finding the least loaded one also passes over those that are no use.
@@ -44,7 +46,7 @@ use snakepit_core::{
     value::Value,
     variable::{Name, Timestamp},
 };
-pub(crate) use state::NewWorker;
+pub(crate) use state::{Connection, NewWorker};
 
 use super::{
     breaker::BreakerPolicy,

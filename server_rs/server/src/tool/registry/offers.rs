@@ -22,10 +22,20 @@ use crate::tool::{
 };
 
 impl Registry {
-    /// A worker connects. One of the same name and scope loses its place.
-    pub(crate) fn join(&mut self, new: NewWorker, now: Timestamp) -> WorkerKey {
-        let before = self.pools.get(&new.scope).and_then(|pool| pool.workers.get(&new.id).copied());
+    /// A worker connects. One of the same id, owner and scope loses its place, unless this is an older stream of its own
+    /// that comes late.
+    pub(crate) fn join(&mut self, new: NewWorker, now: Timestamp) -> Result<WorkerKey, Error> {
+        let name = new.name();
+        let before = self.pools.get(&new.scope).and_then(|pool| pool.workers.get(&name).copied());
         if let Some(before) = before {
+            if let Some(open) = self.workers.get(&before).filter(|open| new.connection.is_older_than(&open.connection))
+            {
+                let problem = format!(
+                    "{} comes too late: stream {} of this worker is open; connect with a higher number",
+                    new.connection.generation, open.connection.generation
+                );
+                return Err(Error::invalid("generation", problem));
+            }
             let cause = Ending::Unavailable { cause: "its worker connected anew".into() };
             self.leave(before, &cause, now);
             self.effects.push(Effect::Replaced { worker: before });
@@ -33,6 +43,8 @@ impl Registry {
         let key = WorkerKey(self.number());
         let worker = Worker {
             id: new.id,
+            connection: new.connection,
+            name,
             label: new.label,
             scope: new.scope,
             max: new.max.max(1),
@@ -43,10 +55,10 @@ impl Registry {
             used: 0,
         };
         let pool = self.pools.entry(worker.scope.clone()).or_default();
-        pool.workers.insert(Arc::clone(&worker.id), key);
+        pool.workers.insert(Arc::clone(&worker.name), key);
         pool.free.insert(worker.rank(key));
         self.workers.insert(key, worker);
-        key
+        Ok(key)
     }
 
     /// A worker offers tools: all, or none if any is refused.
@@ -138,7 +150,7 @@ impl Registry {
         let Some(found) = self.workers.remove(&worker) else { return };
         if let Some(pool) = self.pools.get_mut(&found.scope) {
             pool.free.remove(&found.rank(worker));
-            pool.workers.remove(&found.id);
+            pool.workers.remove(&found.name);
         }
         for tool in &found.offers {
             self.not_offered_by(worker, *tool, now);
@@ -149,7 +161,7 @@ impl Registry {
                 entry.dispatches -= 1;
             }
         }
-        self.judge_loss(&found.id, &lost, now);
+        self.judge_loss(&found.name, &lost, now);
         for call in lost.iter().filter_map(|dispatch| dispatch.call) {
             self.attempt_ended(call, cause.clone(), true, now);
         }
@@ -160,14 +172,14 @@ impl Registry {
     }
 
     /// One lost connection counts once for each tool of which it had a call that somebody waited for.
-    fn judge_loss(&mut self, id: &Arc<str>, lost: &[Dispatch], now: Timestamp) {
+    fn judge_loss(&mut self, name: &Arc<str>, lost: &[Dispatch], now: Timestamp) {
         let mut judged = BTreeSet::new();
         for dispatch in lost.iter().filter(|dispatch| dispatch.call.is_some()) {
             let tool = dispatch.tool;
-            let breaker = self.tools.get(&tool).and_then(|entry| entry.breakers.get(id));
+            let breaker = self.tools.get(&tool).and_then(|entry| entry.breakers.get(name));
             let counts = breaker.is_none_or(|breaker| breaker.counts(dispatch.key));
             if counts && judged.insert(tool) {
-                self.judge(tool, id, dispatch.key, Verdict::Bad, now);
+                self.judge(tool, name, dispatch.key, Verdict::Bad, now);
             }
         }
     }

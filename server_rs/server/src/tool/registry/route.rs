@@ -49,7 +49,7 @@ impl Registry {
         let (Some(call), Some(worker)) = (self.calls.get_mut(&key), self.workers.get(&to)) else { return };
         let tool = call.tool;
         let Some(entry) = self.tools.get_mut(&tool) else { return };
-        if let Some(breaker) = entry.breakers.get_mut(&worker.id) {
+        if let Some(breaker) = entry.breakers.get_mut(&worker.name) {
             breaker.begin(dispatch);
         }
         if !call.attempts.is_empty() {
@@ -219,7 +219,7 @@ impl Registry {
     }
 
     fn admits(&self, entry: &Entry, worker: WorkerKey, now: Timestamp) -> Admits {
-        let breaker = self.workers.get(&worker).and_then(|worker| entry.breakers.get(&worker.id));
+        let breaker = self.workers.get(&worker).and_then(|worker| entry.breakers.get(&worker.name));
         breaker.map_or(Admits::Yes, |breaker| breaker.admits(now))
     }
 }

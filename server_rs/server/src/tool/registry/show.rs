@@ -7,7 +7,7 @@ use snakepit_core::variable::{Name, Timestamp};
 
 use super::{
     Registry,
-    state::{Entry, Worker},
+    state::{Entry, Worker, id_of},
 };
 use crate::tool::{
     breaker::{Breaker, BreakerState},
@@ -83,13 +83,14 @@ impl Registry {
     pub(crate) fn show(&self, home: &Scope, name: &str, now: Timestamp) -> Option<ShownTool> {
         let (_, entry) = self.offered(home, name)?;
         let offering = entry.offers.union(&entry.draining).filter_map(|key| self.workers.get(key));
-        let mut workers: Vec<ShownWorker> = offering.map(|worker| shown(entry, worker, now)).collect();
-        let listed: HashSet<Arc<str>> = workers.iter().map(|worker| Arc::clone(&worker.id)).collect();
+        let offering: Vec<&Worker> = offering.collect();
+        let mut workers: Vec<ShownWorker> = offering.iter().map(|worker| shown(entry, worker, now)).collect();
+        let listed: HashSet<&Arc<str>> = offering.iter().map(|worker| &worker.name).collect();
         let pool = self.pools.get(&entry.scope);
-        for (id, breaker) in &entry.breakers {
-            if !listed.contains(id) && breaker.state(now) != BreakerState::Closed {
-                let worker = pool.and_then(|pool| self.workers.get(pool.workers.get(id)?));
-                workers.push(worker.map_or_else(|| gone(id, breaker, now), |worker| shown(entry, worker, now)));
+        for (name, breaker) in &entry.breakers {
+            if !listed.contains(name) && breaker.state(now) != BreakerState::Closed {
+                let worker = pool.and_then(|pool| self.workers.get(pool.workers.get(name)?));
+                workers.push(worker.map_or_else(|| gone(name, breaker, now), |worker| shown(entry, worker, now)));
             }
         }
         let queued = entry.queue.len() + entry.waiting.len();
@@ -109,7 +110,7 @@ impl Registry {
 }
 
 fn shown(entry: &Entry, worker: &Worker, now: Timestamp) -> ShownWorker {
-    let breaker = entry.breakers.get(&worker.id);
+    let breaker = entry.breakers.get(&worker.name);
     ShownWorker {
         id: Arc::clone(&worker.id),
         label: Arc::clone(&worker.label),
@@ -123,9 +124,9 @@ fn shown(entry: &Entry, worker: &Worker, now: Timestamp) -> ShownWorker {
     }
 }
 
-fn gone(id: &Arc<str>, breaker: &Breaker, now: Timestamp) -> ShownWorker {
+fn gone(name: &str, breaker: &Breaker, now: Timestamp) -> ShownWorker {
     ShownWorker {
-        id: Arc::clone(id),
+        id: id_of(name).into(),
         label: Arc::default(),
         in_flight: 0,
         worker_in_flight: 0,

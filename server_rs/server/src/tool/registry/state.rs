@@ -3,6 +3,7 @@ use std::{
     sync::Arc,
 };
 
+use prost::bytes::Bytes;
 use snakepit_core::variable::{Name, Timestamp};
 
 use crate::tool::{
@@ -17,7 +18,7 @@ use crate::tool::{
 #[derive(Default)]
 pub(super) struct Pool {
     pub(super) tools: BTreeMap<Name, ToolKey>,
-    /// The connected workers by their own names.
+    /// The connected workers by their names.
     pub(super) workers: HashMap<Arc<str>, WorkerKey>,
     /// The workers that take calls and have room, the least loaded first.
     pub(super) free: BTreeSet<Rank>,
@@ -38,7 +39,7 @@ pub(super) struct Entry {
     pub(super) offers: BTreeSet<WorkerKey>,
     /// The workers that offer it and are draining.
     pub(super) draining: BTreeSet<WorkerKey>,
-    /// By the worker's own name, so that one that connects again is recognised.
+    /// By the worker's name, so that one that connects again is recognised.
     pub(super) breakers: BTreeMap<Arc<str>, Breaker>,
     /// Its calls that have not ended.
     pub(super) calls: BTreeSet<CallKey>,
@@ -62,6 +63,9 @@ impl Entry {
 /// A connected worker.
 pub(super) struct Worker {
     pub(super) id: Arc<str>,
+    /// Its id and whose it is: see [`NewWorker::name`].
+    pub(super) name: Arc<str>,
+    pub(super) connection: Connection,
     pub(super) label: Arc<str>,
     pub(super) scope: Scope,
     /// How many dispatches it takes.
@@ -96,11 +100,44 @@ impl Worker {
 
 /// A worker to be.
 pub(crate) struct NewWorker {
+    /// What it calls itself: without `/`.
     pub(crate) id: Arc<str>,
+    /// The principal that it belongs to; none where everyone is the same.
+    pub(crate) owner: Option<Arc<str>>,
     pub(crate) label: Arc<str>,
     pub(crate) scope: Scope,
     /// At least 1.
     pub(crate) max: usize,
+    pub(crate) connection: Connection,
+}
+
+/// Which of a worker's streams this is. The default is one of a client that does not say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Connection {
+    /// The running program that opened it; empty if unknown.
+    pub(crate) instance: Bytes,
+    /// Higher than that of each stream which that program opened before; 0 if unknown.
+    pub(crate) generation: u64,
+}
+
+impl Connection {
+    pub(super) fn is_older_than(&self, other: &Self) -> bool {
+        let numbered = self.generation > 0 && other.generation > 0;
+        numbered && !self.instance.is_empty() && self.instance == other.instance && self.generation < other.generation
+    }
+}
+
+impl NewWorker {
+    /// What tells this worker from others. An id is known to whoever lists tools, so it is one among its owner's alone: nobody
+    /// takes the place of another's worker, or opens its breakers.
+    pub(super) fn name(&self) -> Arc<str> {
+        self.owner.as_ref().map_or_else(|| Arc::clone(&self.id), |owner| format!("{owner}/{}", self.id).into())
+    }
+}
+
+/// The id in such a name.
+pub(super) fn id_of(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
 }
 
 /// A call that has not ended.

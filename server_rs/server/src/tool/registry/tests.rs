@@ -49,7 +49,12 @@ impl Small {
     }
 
     fn join(&mut self, id: &str, max: usize) -> WorkerKey {
-        self.registry.join(NewWorker { id: id.into(), label: "".into(), scope: home(), max }, self.now)
+        self.connect(id, max, Connection::default()).unwrap()
+    }
+
+    fn connect(&mut self, id: &str, max: usize, connection: Connection) -> Result<WorkerKey, Error> {
+        let new = NewWorker { id: id.into(), owner: None, label: "".into(), scope: home(), max, connection };
+        self.registry.join(new, self.now)
     }
 
     fn offer(&mut self, worker: WorkerKey, specs: impl IntoIterator<Item = ToolSpec>) {
@@ -207,5 +212,41 @@ fn time_between_the_acceptance_and_the_dispatch_does_not_keep_a_deadline_from_co
         let shown = small.registry.show(&home(), "t", small.now).unwrap();
         assert_eq!(shown.workers[0].failures_in_row, u32::from(waited < 2), "{waited}");
         assert_eq!(shown.stats.late, 0);
+    }
+}
+
+#[test]
+fn the_newest_stream_of_an_instance_has_the_place_whichever_comes_first() {
+    let stream = |instance: &'static str, generation| Connection { instance: instance.into(), generation };
+    for (open, comes, wins) in [
+        // Of one instance: a higher number, the same one, a lower one.
+        (stream("a", 2), stream("a", 3), true),
+        (stream("a", 2), stream("a", 2), true),
+        (stream("a", 3), stream("a", 2), false),
+        // Another program, and clients that do not say.
+        (stream("a", 3), stream("b", 1), true),
+        (stream("a", 3), stream("", 1), true),
+        (stream("", 3), stream("", 1), true),
+        (stream("a", 3), Connection::default(), true),
+        (Connection::default(), stream("a", 1), true),
+        (stream("a", 3), stream("a", 0), true),
+    ] {
+        let what = format!("{open:?}, then {comes:?}");
+        let mut small = Small::new();
+        let first = small.connect("w", 1, open).unwrap();
+        small.offer(first, [spec("tool")]);
+        match small.connect("w", 1, comes) {
+            Ok(second) => {
+                assert!(wins && second != first, "{what}");
+                let replaced = |effect: &Effect| matches!(effect, Effect::Replaced { worker } if *worker == first);
+                assert!(small.registry.take_effects().iter().any(replaced), "{what}");
+                assert!(small.registry.find(&home(), "tool").is_none(), "{what}");
+            }
+            Err(error) => {
+                assert!(!wins, "{what}");
+                assert!(matches!(&error, Error::InvalidRequest { field, .. } if field == "generation"), "{error:?}");
+                assert!(small.registry.find(&home(), "tool").is_some(), "{what}");
+            }
+        }
     }
 }

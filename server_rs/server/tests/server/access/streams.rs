@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use snakepit_proto::v1::{
-    CallToolRequest, OfferTools, ServeToolsRequest, StreamToolRequest, ToolSpec, VariableType, WatchMode, WorkerHello,
-    serve_tools_request::Event as Say, serve_tools_response::Event as Told, stream_tool_response::Event as Streamed,
-    watch_variables_response::Event,
+    CallToolRequest, OfferTools, ServeToolsRequest, ServeToolsResponse, StreamToolRequest, ToolSpec, VariableType,
+    WatchMode, WorkerHello, serve_tools_request::Event as Say, serve_tools_response::Event as Told,
+    stream_tool_response::Event as Streamed, watch_variables_response::Event,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -51,6 +51,57 @@ async fn a_watch_ends_when_its_token_may_no_longer_have_it() {
             is(&end(&mut watch).await, reason, role);
         }
     }
+}
+
+/// A worker of a token's, under this id, that offers a tool and is welcome.
+async fn worker(
+    holder: &Holder,
+    id: &str,
+    name: &str,
+) -> (mpsc::UnboundedSender<ServeToolsRequest>, Streaming<ServeToolsResponse>) {
+    let (say, said) = mpsc::unbounded_channel();
+    let hello = WorkerHello { session_id: "s".into(), worker_id: id.into(), max_concurrency: 3, ..Default::default() };
+    let offer = OfferTools { tools: vec![ToolSpec { name: name.into(), ..Default::default() }], ..Default::default() };
+    for event in [Say::Hello(hello), Say::Offer(offer)] {
+        say.send(ServeToolsRequest { event: Some(event) }).unwrap();
+    }
+    let mut told = holder.tools().serve_tools(UnboundedReceiverStream::new(said)).await.unwrap().into_inner();
+    loop {
+        match told.message().await.unwrap().unwrap().event.unwrap() {
+            Told::Answer(answer) => {
+                assert_eq!(answer.refused, []);
+                return (say, told);
+            }
+            Told::Welcome(_) | Told::Heartbeat(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_worker_id_is_one_among_its_tokens_and_nobody_takes_the_place_of_anothers_worker() {
+    let server = Guarded::start(&[("all", ALL, "*"), ("owner", "offer_tool", "*"), ("other", "offer_tool", "*")]).await;
+    let (all, owner, other) = (server.holder("all").await, server.holder("owner").await, server.holder("other").await);
+    all.open("s").await.unwrap();
+    let (_say, mut honest) = worker(&owner, "w", "mine").await;
+    let (_other_say, mut thief) = worker(&other, "w", "theirs").await;
+    let call = |tool: &str| CallToolRequest { session_id: "s".into(), tool: tool.into(), ..Default::default() };
+    for (stream, tool) in [(&mut honest, "mine"), (&mut thief, "theirs")] {
+        let (mut tools, request) = (all.tools(), call(tool));
+        let calling = tokio::spawn(async move { tools.call_tool(request).await });
+        loop {
+            match stream.message().await.unwrap().unwrap().event.unwrap() {
+                Told::Dispatch(dispatch) => break assert_eq!(dispatch.tool, tool),
+                Told::Heartbeat(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        calling.abort();
+    }
+    // A worker of the same token that connects anew takes its own place, as ever.
+    let (_new_say, _new) = worker(&owner, "w", "mine").await;
+    let replaced = end(&mut honest).await;
+    assert_eq!((&*replaced.reason, replaced.fact("field")), ("INVALID_REQUEST", "worker_id"));
 }
 
 #[tokio::test]

@@ -1,3 +1,4 @@
 mod expiry;
 mod lifecycle;
+mod restarts;
 mod stop;

@@ -17,6 +17,18 @@ impl Frozen {
     }
 }
 
+/// Time in which a server lives: it passes in steps. A jump of the clock, as [`pass`] makes one, is a server that was stopped
+/// meanwhile: to a ttl next to nothing.
+pub async fn live(seconds: u64) {
+    for _ in 0..seconds * 5 {
+        tokio::time::advance(Duration::from_millis(200)).await;
+        // The server's own look at the clock is woken, and comes to it.
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 pub async fn pass(seconds: u64) {
     tokio::time::advance(Duration::from_secs(seconds)).await;
 }

@@ -12,7 +12,8 @@ use snakepit_proto::v1::{
 };
 use snakepit_server::{
     access::{Digest, TokenFile},
-    server::Server,
+    journal::Home,
+    server::{Builder, Server},
 };
 use tonic::{
     Request, Status, Streaming,
@@ -49,11 +50,16 @@ impl Guarded {
 
     /// The same with limits.
     pub async fn limited(limits: Limits, tokens: &[(&str, &str, &str)]) -> Self {
+        Self::of(Server::builder().limits(limits), tokens).await
+    }
+
+    /// The same, of a server that is otherwise set up.
+    pub async fn of<H: Home>(builder: Builder<H>, tokens: &[(&str, &str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tokens.toml");
         std::fs::write(&path, tables(tokens)).unwrap();
         let file = TokenFile::open(&path).unwrap();
-        let server = TestServer::of(Server::builder().limits(limits).tokens(file.clone())).await;
+        let server = TestServer::of(builder.tokens(file.clone())).await;
         Self { server, file, path, _directory: directory }
     }
 

@@ -47,6 +47,7 @@ impl TestWorker {
             worker_id: id.into(),
             label: "a test".into(),
             max_concurrency,
+            ..Default::default()
         };
         Self::hello(session, hello).await
     }

@@ -8,7 +8,7 @@ use snakepit_server::server::Server;
 
 use crate::support::{
     caller::*,
-    clock::{Frozen, pass},
+    clock::{Frozen, live, pass},
     setup::*,
     worker::*,
 };
@@ -269,7 +269,7 @@ async fn a_worker_keeps_its_session_alive_and_the_next_life_has_none_of_its_tool
     assert_eq!(names(&session.listed().await), ["t"]);
     drop(worker);
     session.until_gone("t").await;
-    pass(10).await;
+    live(10).await;
     assert_eq!(refused(session.tool("t").await).reason, "SESSION_EXPIRED");
     let request = CreateSessionRequest { session_id: session.id.clone(), ..Default::default() };
     let again = TestSession::create(session.channel.clone(), request).await;

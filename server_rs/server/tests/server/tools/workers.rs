@@ -65,6 +65,7 @@ async fn who_a_worker_is_has_to_be_said_properly() {
         (WorkerHello { max_concurrency: 0, ..good.clone() }, "max_concurrency"),
         (WorkerHello { max_concurrency: u32::MAX, ..good.clone() }, "max_concurrency"),
         (WorkerHello { label: "x".repeat(257), ..good.clone() }, "label"),
+        (WorkerHello { instance: vec![0; 65].into(), ..good.clone() }, "instance"),
         (WorkerHello { session_id: "no session".into(), ..good.clone() }, "session_id"),
         (WorkerHello { incarnation: vec![1].into(), ..good.clone() }, "incarnation"),
     ] {
@@ -248,6 +249,34 @@ async fn answers_to_what_a_worker_does_not_have_are_nobodys() {
     assert_eq!(result(call).await.0, int(3));
     for name in ["t", "u"] {
         assert_eq!(session.tool(name).await.unwrap().stats.unwrap().late, 0);
+    }
+}
+
+#[tokio::test]
+async fn an_older_stream_of_a_worker_that_comes_late_does_not_take_its_place() {
+    let server = TestServer::start().await;
+    let session = server.session().await;
+    let stream = |instance: &'static str, generation| WorkerHello {
+        worker_id: "w".into(),
+        instance: instance.into(),
+        generation,
+        ..hello(&session)
+    };
+    let newest = TestWorker::hello(&session, stream("one", 3)).await.unwrap();
+    let mut newest = newest.with([tool("t")]).await;
+    let late = refused(TestWorker::hello(&session, stream("one", 2)).await.map(drop));
+    assert_eq!((&*late.reason, late.fact("field")), ("INVALID_REQUEST", "generation"));
+    // It has lost nothing by that.
+    let call = session.calling("t", None);
+    let dispatch = newest.dispatch().await;
+    newest.returns(&dispatch, int(1));
+    assert_eq!(result(call).await.0, int(1));
+    // What its program opens next, and what another program opens, does.
+    for next in [stream("one", 4), stream("two", 1)] {
+        let next = TestWorker::hello(&session, next).await.unwrap();
+        let replaced = refused::<()>(Err(newest.end().await));
+        assert_eq!((&*replaced.reason, replaced.fact("field")), ("INVALID_REQUEST", "worker_id"));
+        newest = next;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use snakepit_core::config::Limits;
 use snakepit_proto::v1::{
-    CreateSessionRequest, GetServerInfoRequest, GetVariablesRequest, VariableType, WatchMode,
+    CreateSessionRequest, GetServerInfoRequest, GetVariablesRequest, VariableSpec, VariableType, WatchMode,
     server_service_client::ServerServiceClient, value::Kind,
 };
 use snakepit_server::server::Server;
@@ -40,6 +40,34 @@ async fn all_values_of_a_session_are_limited() {
     session.write([register("a", VariableType::Bytes, bytes(600))]).await;
     is(&session.refused([register("b", VariableType::Bytes, bytes(600))]).await, "session_value_bytes", 1_000);
     session.write([set("a", bytes(10)), register("b", VariableType::Bytes, bytes(600))]).await;
+}
+
+#[tokio::test]
+async fn what_is_said_of_variables_and_of_their_session_counts_as_their_values_do() {
+    let limits = Limits { session_value_bytes: 1_000, ..Limits::default() };
+    let (server, session) = limited(limits).await;
+    let described = |bytes| VariableSpec { description: "d".repeat(bytes), ..spec(VariableType::Integer) };
+    let labels = |bytes: usize| std::collections::BTreeMap::from([("team".to_owned(), "l".repeat(bytes))]);
+    let labelled = |bytes| VariableSpec { metadata: labels(bytes), ..spec(VariableType::Integer) };
+    session.write([register_as("a", described(600), int(1))]).await;
+    is(&session.refused([register_as("b", described(600), int(1))]).await, "session_value_bytes", 1_000);
+    is(&session.refused([register_as("b", labelled(600), int(1))]).await, "session_value_bytes", 1_000);
+    is(&session.refused([replace("a", described(1_001), int(1))]).await, "session_value_bytes", 1_000);
+    session.write([set("a", int(2)), register_as("b", labelled(200), int(1))]).await;
+    session.write([replace("a", described(0), int(1)), register_as("c", described(600), int(1))]).await;
+    session.write([delete("c"), register_as("d", described(600), int(1))]).await;
+
+    let create = |bytes| CreateSessionRequest {
+        session_id: unique("labelled"),
+        incarnation: incarnation().into(),
+        metadata: labels(bytes),
+        ..Default::default()
+    };
+    let channel = session.channel.clone();
+    is(&refused(session.sessions.clone().create_session(create(1_001)).await), "session_value_bytes", 1_000);
+    let session = TestSession::create(channel, create(600)).await;
+    is(&session.refused([register_as("a", described(600), int(1))]).await, "session_value_bytes", 1_000);
+    drop(server);
 }
 
 #[tokio::test]

@@ -215,8 +215,10 @@ async fn without_the_right_to_secrets_their_values_are_shown_nowhere() {
     every.message().await.unwrap();
     let Some(Event::Latest(told)) = latest.message().await.unwrap().unwrap().event else { panic!("no state") };
     assert_eq!(told.changed[0].value, None);
-    let outcome = session.write([increment("key", 1)]).await.outcomes.remove(0);
-    assert_eq!((outcome.version, outcome.value), (2, None), "adding to a secret is no way to read it");
+    let refused = session.refused([increment("key", 1)]).await;
+    assert_eq!(refused.fact("role"), "read_secret", "adding to a secret is no way to read it");
+    let outcome = session.write([set("key", int(42))]).await.outcomes.remove(0);
+    assert_eq!((outcome.changed, outcome.version), (true, 2), "nor is setting it to a guess");
     let Some(Event::Changes(told)) = every.message().await.unwrap().unwrap().event else { panic!("no change") };
     let variable = told.changes[0].variable.as_ref().unwrap();
     assert_eq!((variable.value.clone(), variable.redacted, variable.version), (None, true, 2));

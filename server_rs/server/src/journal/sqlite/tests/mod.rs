@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test fails by panicking")]
 
 mod damage;
+mod logs;
 mod reopening;
 mod resting;
 mod tails;

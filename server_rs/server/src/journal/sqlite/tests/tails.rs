@@ -10,14 +10,15 @@ use snakepit_core::{
 use super::*;
 
 /// A journal's files as they are at this moment, and what they may be expected to hold.
-struct Scene {
-    journal: Vec<u8>,
-    log: Vec<u8>,
+pub(super) struct Scene {
+    pub(super) journal: Vec<u8>,
+    pub(super) log: Vec<u8>,
+    pub(super) mark: Vec<u8>,
     /// How long the log was after each group, and the session's revision then.
-    groups: Vec<(usize, u64)>,
+    pub(super) groups: Vec<(usize, u64)>,
 }
 
-fn scene() -> Scene {
+pub(super) fn scene() -> Scene {
     let directory = tempfile::tempdir().unwrap();
     let mut disk = Disk::open(directory.path(), &Windows::default()).unwrap();
     let (mut session, mut groups) = (Session::live(), Vec::new());
@@ -36,15 +37,21 @@ fn scene() -> Scene {
         groups.push((usize::try_from(length).unwrap(), session.state().revision));
     }
     let read = |name| fs::read(directory.path().join(name)).unwrap();
-    Scene { journal: read("journal.db"), log: read("journal.db-wal"), groups }
+    Scene { journal: read("journal.db"), log: read("journal.db-wal"), mark: read("journal.db-mark"), groups }
+}
+
+/// A directory with these files alone.
+pub(super) fn put(directory: &Path, files: &[(&str, &[u8])]) {
+    let _new = fs::remove_dir_all(directory);
+    fs::create_dir(directory).unwrap();
+    for (name, content) in files {
+        fs::write(directory.join(name), content).unwrap();
+    }
 }
 
 /// The revision of the one session in a journal of these files; none if there is no session.
 fn revision(directory: &Path, journal: &[u8], log: &[u8]) -> Option<u64> {
-    let _new = fs::remove_dir_all(directory);
-    fs::create_dir(directory).unwrap();
-    fs::write(directory.join("journal.db"), journal).unwrap();
-    fs::write(directory.join("journal.db-wal"), log).unwrap();
+    put(directory, &[("journal.db", journal), ("journal.db-wal", log)]);
     let recovered = Disk::open(directory, &Windows::default()).unwrap().recovered();
     recovered.first().map(|kept| match &kept.slot {
         Slot::Live(state) => state.revision,

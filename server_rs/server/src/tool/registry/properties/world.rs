@@ -18,7 +18,7 @@ use super::{
 use crate::tool::{
     Schema,
     call::{CallKey, DispatchKey, Ending, Request, Scope, ToolKey, WorkerKey},
-    registry::{Effect, NewCall, NewWorker, Outcome, Registry},
+    registry::{Connection, Effect, NewCall, NewWorker, Outcome, Registry},
 };
 
 pub(super) struct World {
@@ -205,8 +205,10 @@ impl World {
     }
 
     fn join(&mut self, scope: Scope, id: Arc<str>, max: usize) {
-        let new = NewWorker { id: Arc::clone(&id), label: "test".into(), scope: scope.clone(), max };
-        let key = self.registry.join(new, self.ledger.now);
+        let connection = Connection::default();
+        let (label, owner) = ("test".into(), None);
+        let new = NewWorker { id: Arc::clone(&id), owner, label, scope: scope.clone(), max, connection };
+        let key = self.registry.join(new, self.ledger.now).unwrap();
         self.workers.push(key);
         self.ledger.joins(key, scope, id, max);
     }
